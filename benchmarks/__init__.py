@@ -1,0 +1,1 @@
+"""What a claim costs, measured beside the alternatives: `python -m benchmarks`."""

@@ -1,0 +1,47 @@
+"""The databases of the benchmark: made for it, dropped after it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connections
+from django.db.utils import ConnectionHandler
+
+from benchmarks.settings import postgresql
+from benchmarks.views import USER_ID
+
+
+@contextmanager
+def fresh_database(alias: str) -> Iterator[None]:
+    """A migrated, empty database under this alias; whatever was there under its name is dropped."""
+    name = connections[alias].settings_dict["NAME"]
+    on_server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"')
+    try:
+        call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
+        User.objects.using(alias).create(pk=USER_ID, username="payer")
+        yield
+    finally:
+        connections[alias].close()
+        on_server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def on_server(*statements: str) -> None:
+    server = ConnectionHandler({"default": postgresql("postgres")})["default"]
+    with server.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    server.close()
+
+
+def run(alias: str, statement: str, parameters: tuple[object, ...] = ()) -> int:
+    """The number of rows that the statement touched."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)
+
+
+def ask(alias: str, statement: str) -> str:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(statement)
+        return str(cursor.fetchone()[0])

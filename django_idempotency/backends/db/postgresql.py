@@ -1,0 +1,186 @@
+"""PostgreSQL: insert-or-read in one statement, row locks, and transaction ids that tell when a view broke its bounds."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from django.db import Error
+from django.db.models import BigIntegerField, BooleanField, DurationField, Func, Q, TextField
+from django.db.models.functions import Now
+from django.db.models.lookups import Exact
+
+from ...core.engine import GUARD, Again, Claim, Operation, Refused, StoredRecord, claim_number
+from ...core.states import State
+from ...exceptions import InFlight
+from ...models import IdempotencyRecord
+from . import statements
+from .dialects import CLAIM_COLUMNS, Dialect, Records, claim_values, claimed_values
+from .runs import Run
+from .statements import COLUMNS, Slot, Statement, Values, slot, stored_record
+
+# An existing record is only read: the gate is not asked then. The gate is shut while another transaction is at work on
+# the same key; it says so at once, where the INSERT would wait for that transaction's row. Where the gate opens and
+# nothing is inserted, somebody else was faster: read again. The gate is for speed, the primary key decides.
+CLAIM = """
+WITH existing AS (SELECT {columns} FROM {table} WHERE id = %s),
+gate AS MATERIALIZED (SELECT {gate} AS opened WHERE NOT EXISTS (SELECT FROM existing)),
+inserted AS (
+    INSERT INTO {table} ({targets}, claimed_at)
+    SELECT {values}, statement_timestamp() FROM gate WHERE opened
+    ON CONFLICT (id) DO NOTHING
+    RETURNING 1)
+SELECT (SELECT opened FROM gate), (SELECT pg_current_xact_id()::text FROM inserted), statement_timestamp(), existing.*
+FROM (SELECT) AS always LEFT JOIN existing ON true
+"""
+ALONE = "pg_try_advisory_xact_lock(%s)"
+# A committed claim need not wait for the disk: the log is ordered, so a claim lost in a crash is lost with all that
+# followed it.
+LAZY = "set_config('synchronous_commit', 'off', true) = 'off'"
+# The row lock is the lease. It is taken by writing the token, for then a view that commits on its own publishes a
+# record that says "started": nobody runs it again. `alone` keeps claims with an old snapshot from waiting for this row.
+# The wait for the row is bounded, and the transaction's own bound is put back before the view runs.
+LOCK = """
+WITH alone AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(%s) AS got, current_setting('lock_timeout') AS before),
+locked AS (
+    UPDATE {table} SET token = %s FROM alone
+    WHERE got AND id = %s AND claim = %s AND state = '{processing}' AND token = 0{conditions}
+    AND set_config('lock_timeout', '1000', true) IS NOT NULL
+    RETURNING set_config('lock_timeout', alone.before, true))
+SELECT got, (SELECT pg_current_xact_id()::text FROM locked) FROM alone
+"""
+ABANDONED = " AND fingerprint = %s AND claimed_at <= statement_timestamp() - %s"
+
+
+class CurrentTransaction(Func):
+    """The id of the outermost transaction."""
+
+    template = "pg_current_xact_id()::text"
+    output_field = TextField()
+
+
+class BoundedWait(Func):
+    """True; from here on this transaction waits a second at most for a lock."""
+
+    template = "set_config('lock_timeout', '1000', true) IS NOT NULL"
+    output_field = BooleanField()
+
+
+class Durable(Func):
+    """True; this transaction reaches the disk before the client hears of it, even where the database is set to be lazy."""
+
+    template = (
+        "CASE current_setting('synchronous_commit') WHEN 'off'"
+        " THEN set_config('synchronous_commit', 'on', true) = 'on' ELSE true END"
+    )
+    output_field = BooleanField()
+
+
+class PostgreSQL(Dialect):
+    now = Now()
+
+    def completion(self) -> Values:
+        return {
+            "completed_at": Now(),
+            "expires_at": Now() + Slot("retention", DurationField()),
+            "forget_at": Now() + Slot("remembered", DurationField()),
+        }
+
+    def ours_to_complete(self) -> Records:
+        # The view may have ended our transaction behind Django's back: then this statement runs in another one.
+        same = Exact(CurrentTransaction(), Slot("transaction", TextField()))
+        return self.claimed().filter(Q(Durable()), Q(same))
+
+    @cached_property
+    def claim_committed(self) -> Statement:
+        return self._claim(f"{ALONE} AND {LAZY}")
+
+    @cached_property
+    def claim_joined(self) -> Statement:
+        return self._claim(ALONE)
+
+    def claim(self, statement: Statement, operation: Operation, *, token: int) -> Run | StoredRecord | Refused | Again:
+        """Insert the record of an operation, or read the one that is there."""
+        claim = Claim(operation=operation, number=claim_number())
+        values = {**claim_values(operation, claim.number, token=token), "advisory": advisory_key(operation)}
+        opened, transaction, now, *columns = self.fetch(statement, values) or []
+        if transaction is not None:
+            return Run(claim, transaction)
+        if columns[0] is not None:
+            return stored_record(columns, now)
+        return Again.UNCLEAR if opened else Refused(InFlight())
+
+    def same_transaction(self, transaction: str | None) -> bool:
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")
+                return bool(cursor.fetchone()[0] == transaction)
+        except Error:
+            return True
+
+    def _claim(self, gate: str) -> Statement:
+        quote = self.connection.ops.quote_name
+        sql = CLAIM.format(
+            columns=", ".join(quote(name) for name in COLUMNS),
+            table=quote(IdempotencyRecord._meta.db_table),
+            gate=gate,
+            targets=", ".join(quote(name) for name in CLAIM_COLUMNS),
+            values=", ".join(["%s"] * len(CLAIM_COLUMNS)),
+        )
+        return Statement(sql, [slot("id"), advisory_slot(), *(slot(name) for name in CLAIM_COLUMNS)])
+
+    @cached_property
+    def lock(self) -> Statement:
+        """Take up our own claim."""
+        return self._lock("", [])
+
+    @cached_property
+    def lock_abandoned(self) -> Statement:
+        """Take up what somebody else left. What was read before may have changed: all of it is asked again."""
+        return self._lock(ABANDONED, [slot("fingerprint"), Slot("guard", DurationField())])
+
+    def lock_once(self, claim: Claim) -> tuple[bool, str | None]:
+        """Try to take up a claim: whether nobody else is at it, and the id of the transaction that now holds the row."""
+        seen = claim.seen
+        values = {
+            **claimed_values(claim),
+            "token": claim.attempt,
+            "advisory": advisory_key(claim.operation),
+            "fingerprint": seen and seen.fingerprint,
+            "guard": GUARD,
+        }
+        got, transaction = self.fetch(self.lock_abandoned if seen else self.lock, values) or (False, None)
+        return got, transaction
+
+    def _lock(self, conditions: str, slots: list[Slot]) -> Statement:
+        table = self.connection.ops.quote_name(IdempotencyRecord._meta.db_table)
+        sql = LOCK.format(table=table, processing=State.PROCESSING.value, conditions=conditions)
+        return Statement(sql, [advisory_slot(), slot("token"), slot("id"), slot("claim"), *slots])
+
+    @cached_property
+    def release(self) -> Statement:
+        """Delete our claim, unless it is completed or its view has committed something on its own."""
+        untouched = self.claimed().filter(Q(BoundedWait()), token=0)
+        return statements.delete(self.connection, untouched)
+
+    @cached_property
+    def doubt(self) -> Statement:
+        """Leave our claim to a person: nobody knows what its view has committed."""
+        return self._doubt(self.claimed())
+
+    @cached_property
+    def doubt_started(self) -> Statement:
+        """The same, but only where the view has published the started record."""
+        return self._doubt(self.claimed().filter(token__gt=0))
+
+    def _doubt(self, records: Records) -> Statement:
+        bounded = records.filter(Q(BoundedWait()))
+        return statements.update(self.connection, bounded, {"state": State.UNKNOWN.value})
+
+
+def advisory_slot() -> Slot:
+    return Slot("advisory", BigIntegerField())
+
+
+def advisory_key(operation: Operation) -> int:
+    """A signed 64-bit number of the record's: two records that share one are told "in flight" now and then, no worse."""
+    return int.from_bytes(operation.id.bytes[:8], "big", signed=True)

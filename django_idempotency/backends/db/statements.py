@@ -1,0 +1,160 @@
+"""
+The statements of the protocol, compiled once for a database by Django's SQL compiler and executed many times.
+
+Building a query anew for every request would cost more than the database takes to answer it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models import Expression
+from django.db.models.constants import OnConflict
+from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
+
+from ...core.engine import Snapshot, StoredRecord
+from ...core.states import State
+from ...models import IdempotencyRecord
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.utils import CursorWrapper
+    from django.db.models.sql.compiler import SQLCompiler
+
+Values = dict[str, Any]
+
+# What the protocol reads of a record, in this order.
+COLUMNS = (
+    "state",
+    "claim",
+    "token",
+    "fingerprint",
+    "claimed_at",
+    "expires_at",
+    "forget_at",
+    "status",
+    "headers",
+    "body",
+)
+
+
+class Slot(Expression):
+    """A place in a compiled statement for a value that comes with each execution."""
+
+    def __init__(self, name: str, output_field: models.Field[Any, Any]) -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
+        return "%s", (self,)
+
+
+def slot(column: str) -> Slot:
+    """A slot named after a column of the record, and of its type."""
+    return Slot(column, IdempotencyRecord._meta.get_field(column))
+
+
+Prepare = Callable[[Values, "BaseDatabaseWrapper"], Any]
+Convert = Callable[[Any, "BaseDatabaseWrapper"], Any]
+
+
+class Statement:
+    """SQL with slots, ready to be executed on any connection to its database."""
+
+    def __init__(self, sql: str, parameters: Iterable[Any], converters: Sequence[tuple[int, Convert]] = ()) -> None:
+        self.sql = sql
+        self._parameters = [_preparation(parameter) for parameter in parameters]
+        self._converters = converters
+
+    def parameters(self, values: Values, connection: BaseDatabaseWrapper) -> list[Any]:
+        return [prepare(values, connection) for prepare in self._parameters]
+
+    def execute(self, cursor: CursorWrapper, values: Values) -> None:
+        cursor.execute(self.sql, self.parameters(values, cursor.db))
+
+    def change(self, cursor: CursorWrapper, values: Values) -> bool:
+        """Execute a statement that writes at most one row; whether it did."""
+        self.execute(cursor, values)
+        return bool(cursor.rowcount == 1)
+
+    def fetch(self, cursor: CursorWrapper, values: Values) -> list[Any] | None:
+        """Execute a statement that reads at most one row; the row, or None."""
+        self.execute(cursor, values)
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        fields = list(row)
+        for position, convert in self._converters:
+            fields[position] = convert(fields[position], cursor.db)
+        return fields
+
+
+def _preparation(parameter: Any) -> Prepare:
+    if not isinstance(parameter, Slot):
+        return lambda values, connection: parameter
+    name, field = parameter.name, parameter.output_field
+    return lambda values, connection: field.get_db_prep_value(values[name], connection, prepared=False)
+
+
+def select(connection: BaseDatabaseWrapper, queryset: models.QuerySet[Any, Any]) -> Statement:
+    compiler = queryset.query.get_compiler(connection=connection)
+    sql, parameters = compiler.as_sql()
+    converters = compiler.get_converters([expression for expression, _sql, _alias in compiler.select])
+    return Statement(sql, parameters, [(position, _conversion(*found)) for position, found in converters.items()])
+
+
+def _conversion(functions: list[Any], expression: Any) -> Convert:
+    def convert(value: Any, connection: BaseDatabaseWrapper) -> Any:
+        for function in functions:
+            value = function(value, expression, connection)
+        return value
+
+    return convert
+
+
+def insert(connection: BaseDatabaseWrapper, columns: Iterable[str]) -> Statement:
+    """An INSERT that leaves an existing record alone; it writes no row then."""
+    fields = [IdempotencyRecord._meta.get_field(name) for name in columns]
+    query = InsertQuery(IdempotencyRecord, on_conflict=OnConflict.IGNORE)
+    query.insert_values(fields, [IdempotencyRecord(**{name: slot(name) for name in columns})], raw=True)
+    ((sql, parameters),) = query.get_compiler(connection=connection).as_sql()
+    return Statement(sql, parameters)
+
+
+def update(connection: BaseDatabaseWrapper, queryset: models.QuerySet[Any, Any], changes: Values) -> Statement:
+    query = queryset.query.chain(UpdateQuery)
+    query.add_update_values(changes)
+    return Statement(*query.get_compiler(connection=connection).as_sql())
+
+
+def delete(connection: BaseDatabaseWrapper, queryset: models.QuerySet[Any, Any]) -> Statement:
+    query = queryset.query.chain(DeleteQuery)
+    return Statement(*query.get_compiler(connection=connection).as_sql())
+
+
+def stored_record(row: Sequence[Any], now: Any) -> StoredRecord:
+    """A record as the engine judges it, from a row of COLUMNS."""
+    state, claim, token, fingerprint, claimed_at, expires_at, forget_at, status, headers, body = row
+    snapshot = None
+    if state == State.COMPLETED:
+        pairs = tuple((name, value) for name, value in json.loads(headers))
+        snapshot = Snapshot(status, pairs, None if body is None else bytes(body))
+    return StoredRecord(
+        state=State(state),
+        claim=claim,
+        token=token,
+        fingerprint=bytes(fingerprint),
+        now=now,
+        claimed_at=claimed_at,
+        expires_at=expires_at,
+        forget_at=forget_at,
+        snapshot=snapshot,
+    )
+
+
+def headers_text(headers: tuple[tuple[str, str], ...]) -> str:
+    """Headers as text that keeps their order; jsonb would refuse some values."""
+    return json.dumps(headers)

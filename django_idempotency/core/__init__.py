@@ -1,0 +1,1 @@
+"""The rules of idempotent requests, free of HTTP and of any database."""

@@ -1,0 +1,71 @@
+"""What was asked, as a keyed digest: an unkeyed one of a body with a card number could be reversed by trying."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .keys import length_prefixed
+
+# The first byte of every fingerprint. A release that computes another digest raises it and goes on
+# comparing the old ones, so that two releases can run side by side.
+VERSION = b"\x01"
+
+
+def fingerprint(secret: str | bytes, parts: Iterable[bytes]) -> bytes:
+    """Version byte and HMAC-SHA-256 over the length-prefixed parts."""
+    key = secret.encode() if isinstance(secret, str) else secret
+    return VERSION + hmac.digest(key, b"django_idempotency.fingerprint" + length_prefixed(parts), "sha256")
+
+
+def comparable(stored: bytes) -> bool:
+    """Whether this release knows how the stored fingerprint was made."""
+    return stored[:1] == VERSION
+
+
+def same(stored: bytes, candidates: Iterable[bytes]) -> bool:
+    """Whether the stored fingerprint is one of the candidates (one for each secret still honoured)."""
+    return any(hmac.compare_digest(stored, candidate) for candidate in candidates)
+
+
+def canonical_json(body: bytes | str, ignore: Sequence[str] = ()) -> bytes:
+    """
+    JSON as a view sees it: key order and white space do not count, `1` and `1.0` differ, integers keep every digit.
+
+    `ignore` names what to leave out by JSON pointer (RFC 6901). Raises ValueError where the body is no JSON.
+    """
+    return canonical(json.loads(body), ignore)
+
+
+def canonical(data: Any, ignore: Sequence[str] = ()) -> bytes:
+    """Parsed JSON in its one canonical form."""
+    for pointer in ignore:
+        data = _without(data, [_unescape(step) for step in pointer.split("/")[1:]])
+    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
+
+
+def digest_chunks(chunks: Iterable[bytes]) -> bytes:
+    """SHA-256 of a stream that need not fit in memory."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.digest()
+
+
+def _unescape(step: str) -> str:
+    return step.replace("~1", "/").replace("~0", "~")
+
+
+def _without(data: Any, path: list[str]) -> Any:
+    """A copy of the data without the value at path; the data itself where there is none."""
+    step, rest = path[0], path[1:]
+    if isinstance(data, dict) and step in data:
+        kept = {name: value for name, value in data.items() if name != step}
+        return {**kept, step: _without(data[step], rest)} if rest else kept
+    if isinstance(data, list) and rest and step.isdigit() and int(step) < len(data):
+        index = int(step)
+        return [*data[:index], _without(data[index], rest), *data[index + 1 :]]
+    return data

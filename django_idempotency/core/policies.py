@@ -1,0 +1,46 @@
+"""The rules one view runs under: its profile's settings and its decorator's own choices, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+# What a returned answer with one of these statuses says is "not now" or "not like this": nothing
+# happened, so the key stays free. 409 is among them because clients retry it blindly.
+NOT_KEPT = frozenset({400, 401, 403, 405, 406, 408, 409, 413, 415, 425, 429})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One field for each setting, in lower case; docs/reference/settings.md says what each does."""
+
+    profile: str = "default"
+    namespace: str = "default"
+    backend: str | type = "django_idempotency.backends.DatabaseBackend"
+    database: str | None = None
+    claim: Literal["committed", "joined"] = "committed"
+    header: str = "Idempotency-Key"
+    replayed_header: str = "Idempotent-Replayed"
+    required: bool = True
+    retention: timedelta = timedelta(hours=72)
+    tombstone: timedelta = timedelta(days=30)
+    wait: timedelta = timedelta(0)
+    join_timeout: timedelta = timedelta(seconds=5)
+    scope: Callable[[Any], str] | None = None
+    fingerprint: Callable[[Any], bytes | str] | Sequence[str] = ()
+    keep: Callable[[Any, Any], bool] | None = None
+    authorize: Callable[[Any], bool] | None = None
+    error_response: Callable[[Any, Any], Any] | None = None
+    strict_keys: bool = False
+    min_key_length: int = 1
+    uuid_keys: bool = False
+    max_response: int = 1024 * 1024
+    max_request: int | None = None
+    replay_headers: Sequence[str] = ()
+    problem_types: str = "https://django-idempotency.readthedocs.io/en/stable/reference/answers.html#"
+
+    def keeps_status(self, status: int) -> bool:
+        """Whether a returned answer with this status is an outcome, worth giving to every retry."""
+        return status < 500 and status not in NOT_KEPT

@@ -1,0 +1,150 @@
+"""What is special to Django REST framework. The only module that imports it."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from django.http import HttpRequest, HttpResponse, RawPostDataException
+from django.http.response import HttpResponseBase
+from rest_framework.exceptions import APIException, UnsupportedMediaType
+from rest_framework.renderers import BrowsableAPIRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from . import bodies
+from .core import fingerprints
+from .core.engine import Snapshot
+from .core.policies import Policy
+from .exceptions import BodyTooLarge, IdempotencyError
+from .http import STATUSES, Exchange
+
+
+class DRFExchange(Exchange):
+    """A request inside a DRF view: authenticated, permitted and throttled already."""
+
+    def __init__(self, request: Request, policy: Policy) -> None:
+        super().__init__(request._request, policy)
+        self.request = request
+        self.view: APIView = request.parser_context["view"]
+
+    def answers(self) -> tuple[type[Exception], ...]:
+        return (*super().answers(), APIException)
+
+    def version(self) -> str:
+        return str(self.request.version or "")
+
+    def body_part(self) -> bodies.Parts:
+        if callable(self.policy.fingerprint):
+            return super().body_part()
+        bodies.refuse_too_large(self.http, self.policy)
+        media = bodies.media_type(self.http)
+        if media == "multipart/form-data":
+            return bodies.form_part(_lists(self.request.data))
+        body = self._bytes(media)
+        if body is None:
+            return self._parsed_part()
+        # After the bytes, so that the view may have both. What DRF cannot parse is DRF's own error, before any claim.
+        if bodies.is_json(media) and body and self._parse() is not None:
+            return bodies.json_part(body, self.policy)
+        return bodies.bytes_part(self.http, body)
+
+    def _bytes(self, media: str) -> bytes | None:
+        """The body as it came; None where it was read already or is too large to be held in memory."""
+        if not bodies.fits_memory(self.http):
+            if bodies.is_json(media):
+                raise BodyTooLarge
+            return None
+        try:
+            return self.http.body
+        except RawPostDataException:
+            return None
+
+    def _parse(self) -> Any:
+        try:
+            return (self.request.data,)
+        except UnsupportedMediaType:
+            return None
+
+    def _parsed_part(self) -> bodies.Parts:
+        """What DRF made of a body whose bytes are gone: read before us, or streamed into a file."""
+        data = self.request.data
+        if isinstance(data, bytes | str):
+            return bodies.bytes_part(self.http, data if isinstance(data, bytes) else data.encode())
+        if hasattr(data, "lists") or any(hasattr(value, "chunks") for value in getattr(data, "values", list)()):
+            return bodies.form_part(_lists(data))
+        ignored = self.policy.fingerprint
+        return (b"json", fingerprints.canonical(data, () if callable(ignored) else ignored))
+
+    def finish(self, response: HttpResponseBase) -> HttpResponseBase:
+        """Apply the view's `finalize_response` and render, inside the transaction; DRF does neither again."""
+        finalize = self.view.finalize_response
+        response = finalize(self.request, response, *self._arguments(), **self.view.kwargs)
+        self.final()
+        if isinstance(response, Response):
+            if isinstance(response.accepted_renderer, BrowsableAPIRenderer):
+                self._render_for_machines(response)
+            return response.render()
+        return super().finish(response)
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return tuple(self.view.args)
+
+    def _render_for_machines(self, response: Any) -> None:
+        # A retry gets these bytes whatever it accepts, and the browsable page would carry forms and a CSRF token.
+        plain = (r for r in self.view.get_renderers() if not isinstance(r, BrowsableAPIRenderer))
+        renderer = next(plain, None)
+        if renderer is not None:
+            response.accepted_renderer = renderer
+            response.accepted_media_type = renderer.media_type
+
+    def final(self) -> None:
+        """Let DRF pass this request's answer on as it is."""
+        self.view.finalize_response = _as_it_is  # type: ignore[method-assign]
+
+    def thaw(self, snapshot: Snapshot) -> HttpResponse:
+        self.final()
+        return super().thaw(snapshot)
+
+    def problem(self, error: IdempotencyError) -> HttpResponse:
+        self.final()
+        return super().problem(error)
+
+
+def _as_it_is(request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+    return response
+
+
+def _lists(data: Any) -> list[tuple[str, list[Any]]]:
+    if hasattr(data, "lists"):
+        return list(data.lists())
+    return [(name, [value]) for name, value in data.items()]
+
+
+def is_view(view: Any) -> bool:
+    """Whether a callable leads into a DRF view as a whole: `as_view()`, `@api_view`, `dispatch`."""
+    owner = getattr(getattr(view, "func", view), "__self__", None)
+    cls = getattr(view, "cls", None)
+    return isinstance(owner, APIView) or (isinstance(cls, type) and issubclass(cls, APIView))
+
+
+def is_dispatch(args: tuple[Any, ...]) -> bool:
+    """Whether a method's arguments are those of an APIView's `dispatch`: DRF's own request is not made yet."""
+    return len(args) > 1 and isinstance(args[0], APIView) and isinstance(args[1], HttpRequest)
+
+
+class IdempotencyAPIException(APIException):
+    """An idempotency error on its way through DRF's EXCEPTION_HANDLER."""
+
+    def __init__(self, error: IdempotencyError) -> None:
+        self.status_code = STATUSES[error.code][0]
+        super().__init__(error.detail, error.code)
+        self.error = error
+        # DRF's handler makes a Retry-After of it.
+        if error.retry_after is not None:
+            self.wait = error.retry_after
+
+
+def raise_api_exception(request: Any, error: IdempotencyError) -> NoReturn:
+    """For ERROR_RESPONSE: let DRF's EXCEPTION_HANDLER shape the answer. The error is the exception's `error`."""
+    raise IdempotencyAPIException(error) from error

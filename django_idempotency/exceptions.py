@@ -1,0 +1,135 @@
+"""
+What can go wrong around an idempotent request.
+
+    IdempotencyError
+    ├── KeyMissing          key-missing
+    ├── KeyInvalid          key-invalid
+    ├── KeyReused           key-reused
+    ├── InFlight            in-flight
+    ├── OutcomeUnknown      outcome-unknown
+    ├── KeyExpired          key-expired
+    ├── BodyInvalid         body-invalid
+    ├── BodyTooLarge        body-too-large
+    ├── ScopeUnavailable    scope-unavailable
+    ├── StoreUnavailable    store-unavailable
+    └── TransactionBroken   a fault of the view, never sent to a client
+
+    Kept                    not an error: carries an answer out of a service
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+from uuid import UUID
+
+
+class IdempotencyError(Exception):
+    """The request could not be served once and only once."""
+
+    code: ClassVar[str] = "idempotency-error"
+    retryable: ClassVar[bool] = False
+    retry_after: ClassVar[int | None] = None
+    """Whole seconds a client should wait before it asks again; None: no advice."""
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or " ".join((inspect.getdoc(type(self)) or "").split())
+        super().__init__(self.detail)
+
+
+class KeyMissing(IdempotencyError):
+    """This request needs an idempotency key: send one in the header, and the same one with every retry."""
+
+    code = "key-missing"
+
+
+class KeyInvalid(IdempotencyError):
+    """The idempotency key is not valid."""
+
+    code = "key-invalid"
+
+
+class KeyReused(IdempotencyError):
+    """This idempotency key was first used with another request. Send the original request again, or use a new key."""
+
+    code = "key-reused"
+
+
+class InFlight(IdempotencyError):
+    """The first request with this idempotency key is still running. Send the same request again in a moment."""
+
+    code = "in-flight"
+    retryable = True
+    retry_after = 1
+
+
+class OutcomeUnknown(IdempotencyError):
+    """
+    Nobody knows whether the first request with this idempotency key took effect.
+    Do not send it again: it waits for a person to settle it.
+    """
+
+    code = "outcome-unknown"
+
+    def __init__(self, operation: UUID, detail: str | None = None) -> None:
+        super().__init__(detail)
+        self.operation = operation
+
+
+class KeyExpired(IdempotencyError):
+    """
+    This idempotency key was used before and its answer is no longer kept.
+    The request was not executed again; look up its result, or use a new key for a new request.
+    """
+
+    code = "key-expired"
+
+
+class BodyInvalid(IdempotencyError):
+    """The body of the request cannot be read as its content type says."""
+
+    code = "body-invalid"
+
+
+class BodyTooLarge(IdempotencyError):
+    """The body of the request is larger than this server accepts."""
+
+    code = "body-too-large"
+
+
+class ScopeUnavailable(IdempotencyError):
+    """The server could not tell whose idempotency key this is. The request was not executed; send it again later."""
+
+    code = "scope-unavailable"
+    retryable = True
+    retry_after = 5
+
+
+class StoreUnavailable(IdempotencyError):
+    """The store of idempotency keys cannot be reached. Nothing of this request was kept; send it again later."""
+
+    code = "store-unavailable"
+    retryable = True
+    retry_after = 5
+
+
+class TransactionBroken(IdempotencyError):
+    """
+    The view broke the transaction that its effects and its answer commit in, so neither can be trusted.
+    Usual causes: an IntegrityError caught without its own `transaction.atomic()` block round the failing
+    statement; `set_rollback(True)`; a raw COMMIT or ROLLBACK; the database connection closed inside the view.
+    """
+
+    code = "transaction-broken"
+
+
+class Kept(Exception):
+    """
+    Raise with a response, from any depth below an idempotent view, to end the view with that answer and keep it.
+
+    What was written before commits together with the answer, except inside `atomic()` blocks that the exception leaves.
+    """
+
+    def __init__(self, response: object) -> None:
+        self.response = response
+        super().__init__(response)

@@ -1,0 +1,24 @@
+"""
+What an application may observe. Sent robustly: a receiver that raises is logged by Django and breaks no payment.
+
+`sender` is the protected view; `recovered` has the model as its sender.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+claimed = Signal()
+"""A request has the right to run and its view starts. Arguments: request, operation, attempt."""
+completed = Signal()
+"""Effects and answer are committed. Arguments: request, operation, response."""
+released = Signal()
+"""Nothing was kept and the key is free. Arguments: request, operation, response or None, error or None."""
+replayed = Signal()
+"""A retry got the first answer. Arguments: request, operation, response."""
+rejected = Signal()
+"""A request was refused. Arguments: request, operation or None, error."""
+missing = Signal()
+"""A request without a key ran unprotected, because its view does not require one. Arguments: request."""
+recovered = Signal()
+"""Upkeep freed the key of a claim whose owner died. Arguments: record (its columns before, as a dict)."""

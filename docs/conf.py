@@ -1,0 +1,40 @@
+"""The documentation: `make docs` builds it, warnings are errors."""
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+import django
+from django.conf import settings
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# Enough of a project for the reference, which is made from the docstrings.
+settings.configure(
+    SECRET_KEY="only for the documentation",  # noqa: S106
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "django_idempotency"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+)
+django.setup()
+
+project = "django-idempotency"
+author = "django-idempotency contributors"
+copyright = author
+release = version = installed_version("django-idempotency")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build", "examples"]
+
+html_theme = "furo"
+html_title = "django-idempotency"
+
+# In docstrings single backticks are code, as everywhere else in them.
+default_role = "code"
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+# Built without a network, so other projects' references stay plain text.
+nitpick_ignore_regex = [("py:.*", r"(django|rest_framework|datetime|uuid|collections|typing)\..*")]
+# `make bench` writes that page; until it has run there is none.
+suppress_warnings = ["toc.empty_glob"]

@@ -1,0 +1,16 @@
+from django.urls import path
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from django_idempotency import idempotent
+from shop.models import Payment
+
+
+class Payments(APIView):
+    @idempotent
+    def post(self, request):
+        payment = Payment.objects.create(amount=request.data["amount"])
+        return Response({"id": payment.pk, "amount": payment.amount}, status=201)
+
+
+urlpatterns = [path("payments", Payments.as_view())]

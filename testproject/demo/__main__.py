@@ -1,0 +1,56 @@
+"""A payments API under retries, duplicates and crashes: python -m testproject.demo"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import django
+
+from . import stage
+from .server import ServerFailed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 if all went as expected, 1 if not, 2 if there was nothing to see."""
+    options = _parser().parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    try:
+        with stage.fresh_folder() as folder:
+            stage.configure(folder, postgresql=options.postgresql)
+            django.setup()
+            from .show import show  # imports models, which Django is only now ready for
+
+            held = show(folder, serve=options.serve, unprotected=options.unprotected)
+    except (stage.FolderTaken, ServerFailed) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0 if held else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m testproject.demo", description=__doc__)
+    parser.add_argument("--no-serve", dest="serve", action="store_false", help="end after the scenario")
+    parser.add_argument(
+        "--unprotected",
+        action="store_true",
+        help="play it against payments without the decorator, and see what goes wrong",
+    )
+    parser.add_argument(
+        "--postgresql",
+        action="store_true",
+        help="use the PostgreSQL database that PGDATABASE names, instead of a fresh SQLite one",
+    )
+    return parser
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

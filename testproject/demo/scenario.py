@@ -1,0 +1,101 @@
+"""The scenario: the steps in their order, and whether the books agree at the end."""
+
+import http.client
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import steps
+from .books import money
+from .play import Play
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    title: str
+    story: str
+    run: Callable[[Play], None]
+
+
+STEPS = (
+    Step(
+        "A payment",
+        "The client chooses a key, and sends it with the payment.",
+        steps.a_payment,
+    ),
+    Step(
+        "A lost answer and its retry",
+        "The client closes its socket before it has read the answer. It cannot know whether it has"
+        " paid, so it sends the same again: it gets the answer that it lost.",
+        steps.a_lost_answer,
+    ),
+    Step(
+        "Ten parallel duplicates",
+        "Ten copies of one payment arrive at the same moment. One is carried out.",
+        steps.ten_duplicates,
+    ),
+    Step(
+        "A changed amount under the same key",
+        "A key stands for one payment. Another amount under it is the client's mistake: it is"
+        " refused, and the first payment stays as it is.",
+        steps.a_changed_amount,
+    ),
+    Step(
+        "A declined card and its replay",
+        "A decline is an outcome like any other: it is kept, and the card is not asked again.",
+        steps.a_declined_card,
+    ),
+    Step(
+        "A validation error, corrected under the same key",
+        "A 400 has changed nothing, so nothing is kept and the key is still free.",
+        steps.a_validation_error,
+    ),
+    Step(
+        "A worker killed in the middle, and the retry",
+        "SIGKILL hits the worker after its first write and after the gateway has charged. The"
+        " database forgets the half-made payment; the gateway does not. The retry sends the gateway"
+        " the same derived key, so it finishes the payment without a second charge.",
+        steps.a_killed_worker,
+    ),
+    Step(
+        "A refund and its replay",
+        "Money that goes out is protected like money that comes in.",
+        steps.a_refund,
+    ),
+    Step(
+        "The same key from another merchant",
+        "Keys belong to whoever sends them. Two merchants who choose the same one notice nothing.",
+        steps.another_merchant,
+    ),
+    Step(
+        "A key after its retention",
+        "This view keeps its answers for one second. After that the answer is gone, but the key is"
+        " remembered: a late retry is refused and does not pay again.",
+        steps.an_expired_key,
+    ),
+)
+
+
+def run(play: Play) -> bool:
+    """Whether every expectation held."""
+    for number, step in enumerate(STEPS, 1):
+        play.report.title(f"{number}. {step.title}", step.story)
+        try:
+            step.run(play)
+        except (OSError, http.client.HTTPException) as error:
+            play.report.expect("the step to finish", False, repr(error))
+    _close_the_books(play)
+    play.report.verdict()
+    return not play.report.failures
+
+
+def _close_the_books(play: Play) -> None:
+    play.report.title("The whole ledger", "Every key has moved its money once.")
+    books = play.look()
+    play.report.print()
+    play.report.books(books, books)
+    agree = books.balance == books.settled
+    play.report.expect(
+        "the ledger and the gateway agree",
+        agree,
+        f"{money(books.balance)} in the ledger, {money(books.settled)} at the gateway",
+    )

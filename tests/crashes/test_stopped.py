@@ -1,0 +1,56 @@
+"""An owner that is stopped, as a frozen machine is: it holds its lock until the database loses patience with it."""
+
+import pytest
+
+from tests.crashes.expectations import paid_once
+from tests.support.barriers import Barriers
+from tests.support.kinds import both
+from tests.support.live import Live, Servers
+from tests.support.problems import problem
+from tests.support.services import skip_unless_chosen
+
+IMPATIENT = {"OPTIONS": {"options": "-c idle_in_transaction_session_timeout=1000"}}
+
+
+@pytest.fixture
+def impatient(servers: Servers) -> Live:
+    """A server whose database cuts a transaction that does nothing for a second."""
+    skip_unless_chosen("postgresql")
+    return servers.get("postgresql", place=IMPATIENT)
+
+
+@pytest.mark.parametrize("point", ["after-lock", "view", "before-complete", "after-complete", "before-commit"])
+@pytest.mark.parametrize("path", both("pay"))
+def test_a_stopped_owner_is_waited_for_until_the_database_cuts_it_and_then_it_is_too_late(
+    impatient: Live, barriers: Barriers, path: str, key: str, point: str
+) -> None:
+    gate = barriers.gate(point)
+    stopped = impatient.client.start(path, key=key, at=gate)
+    held = gate.reached()
+    held.stop()
+    try:
+        problem(impatient.client.post(path, key=key), 409, "in-flight", retryable=True)
+        paid_once(impatient, path, key, within=5)
+    finally:
+        held.wake()
+    # It woke up, could not commit, and may not claim that it did.
+    late = stopped.result()
+    assert late.status_code != 201 or "Idempotent-Replayed" in late.headers
+    assert impatient.database.effects(key) == 1
+
+
+@pytest.mark.parametrize("path", both("pay"))
+def test_while_nobody_cuts_a_stopped_owner_its_duplicates_are_in_flight(
+    postgres: Live, barriers: Barriers, path: str, key: str
+) -> None:
+    gate = barriers.gate("view")
+    stopped = postgres.client.start(path, key=key, at=gate)
+    held = gate.reached()
+    held.stop()
+    try:
+        last = postgres.client.insist(path, key=key, within=1.5)
+    finally:
+        held.wake()
+    problem(last, 409, "in-flight", retryable=True)
+    assert stopped.result().status_code == 201
+    assert (postgres.runs(key), postgres.database.effects(key)) == (1, 1)
