@@ -54,7 +54,7 @@ mutants: $(DEV)  ## take the guarantees out one by one; every time a test must g
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build htmlcov
+	rm -rf .venv .tox .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build htmlcov
 	rm -f .coverage .coverage.*
 
 # The pip that comes with an older Python knows no dependency groups.

@@ -20,7 +20,7 @@ Parts = tuple[bytes, ...]
 
 
 def media_type(request: HttpRequest) -> str:
-    return (request.content_type or "").lower()
+    return str(request.META.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
 
 
 def is_json(media: str) -> bool:
@@ -78,7 +78,7 @@ def _values(values: Iterable[Any]) -> Iterator[bytes]:
             yield b"text" + str(value).encode(errors="surrogatepass")
 
 
-def _file_parts(file: UploadedFile) -> Iterator[bytes]:
+def _file_parts(file: Any) -> Iterator[bytes]:
     yield (file.name or "").encode(errors="surrogatepass")
     yield (file.content_type or "").encode()
     file.seek(0)

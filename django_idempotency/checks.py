@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig
@@ -20,7 +20,7 @@ from .http import MISPLACED, NEVER_REPLAYED
 
 
 @register
-def check_settings(app_configs: list[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     configured = getattr(settings, "IDEMPOTENCY", {})
     if not isinstance(configured, dict):
         hint = 'Give each profile a dict of settings: IDEMPOTENCY = {"default": {}}.'
@@ -69,7 +69,7 @@ def _check_policy(policy: Policy) -> Iterator[CheckMessage]:
 
 
 @register
-def check_atomic_requests(app_configs: list[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def check_atomic_requests(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     if not any(rule for _, rule, _ in protected_views() if rule is not None):
         return []
     return [
@@ -87,7 +87,7 @@ def check_atomic_requests(app_configs: list[AppConfig] | None, **kwargs: Any) ->
 
 
 @register(Tags.urls)
-def check_views(app_configs: list[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def check_views(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     for name, rule, view in protected_views():
         if rule is None:
@@ -121,7 +121,7 @@ def _is_anonymous(view: Any) -> bool:
 
 
 @register(deploy=True)
-def check_sqlite(app_configs: list[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     used = {policy.database or "default" for policy in map(conf.get_policy, conf.profiles())}
     return [
         Warning(
@@ -141,7 +141,7 @@ def protected_views() -> Iterator[tuple[str, Any, Any]]:
     for view in _views(get_resolver().url_patterns):
         name = f"{view.__module__}.{getattr(view, '__qualname__', view)}"
         cls = getattr(view, "cls", None) or getattr(view, "view_class", None)
-        if _is_drf(view) and (_rule(view) or _rule(cls.dispatch)):
+        if cls and _is_drf(view) and (_rule(view) or _rule(cls.dispatch)):
             yield name, None, view
             continue
         for handler in (view, *_handlers(cls)):

@@ -100,18 +100,18 @@ def _refuse_view(view: Any) -> None:
 
 def _exchange(args: tuple[Any, ...], view: Any, policy: Policy) -> Exchange:
     """The adapter for the request among a view's arguments: its first, or its second where the first is `self`."""
-    drf = None
     if "rest_framework.views" in sys.modules:
         from . import drf
 
         if drf.is_dispatch(args) or drf.is_view(view):
             raise ImproperlyConfigured(MISPLACED)
+        for argument in args[:2]:
+            if drf.is_request(argument):
+                return drf.DRFExchange(argument, policy)
     for argument in args[:2]:
         if isinstance(argument, HttpRequest):
             return Exchange(argument, policy)
-        if drf and isinstance(argument, drf.Request):
-            return drf.DRFExchange(argument, policy)
-    raise TypeError("idempotent() is on a callable that was not called with a request.")
+    raise TypeError("idempotent is on a callable that was not called with a request.")
 
 
 class _Service:

@@ -78,17 +78,15 @@ class DRFExchange(Exchange):
 
     def finish(self, response: HttpResponseBase) -> HttpResponseBase:
         """Apply the view's `finalize_response` and render, inside the transaction; DRF does neither again."""
-        finalize = self.view.finalize_response
-        response = finalize(self.request, response, *self._arguments(), **self.view.kwargs)
+        view: Any = self.view
+        final = view.finalize_response(self.request, response, *view.args, **view.kwargs)
         self.final()
-        if isinstance(response, Response):
-            if isinstance(response.accepted_renderer, BrowsableAPIRenderer):
-                self._render_for_machines(response)
-            return response.render()
-        return super().finish(response)
-
-    def _arguments(self) -> tuple[Any, ...]:
-        return tuple(self.view.args)
+        if not isinstance(final, Response):
+            return super().finish(final)
+        if isinstance(final.accepted_renderer, BrowsableAPIRenderer):
+            self._render_for_machines(final)
+        rendered: HttpResponseBase = final.render()
+        return rendered
 
     def _render_for_machines(self, response: Any) -> None:
         # A retry gets these bytes whatever it accepts, and the browsable page would carry forms and a CSRF token.
@@ -126,6 +124,10 @@ def is_view(view: Any) -> bool:
     owner = getattr(getattr(view, "func", view), "__self__", None)
     cls = getattr(view, "cls", None)
     return isinstance(owner, APIView) or (isinstance(cls, type) and issubclass(cls, APIView))
+
+
+def is_request(argument: Any) -> bool:
+    return isinstance(argument, Request)
 
 
 def is_dispatch(args: tuple[Any, ...]) -> bool:

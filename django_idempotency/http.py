@@ -81,7 +81,7 @@ class Exchange:
             key=key,
             id=keys.record_id(policy.namespace, scope, key),
             fingerprints=self.fingerprints(),
-            method=self.http.method or "",
+            method=str(self.http.method),
             path=self.http.get_full_path(),
             retention=policy.retention,
             tombstone=policy.tombstone,
@@ -107,7 +107,7 @@ class Exchange:
 
     def fingerprints(self) -> tuple[bytes, ...]:
         """The fingerprint under the current secret, then under those still honoured."""
-        parts = [(self.http.method or "").encode(), self.http.get_full_path().encode(), self.version().encode()]
+        parts = [str(self.http.method).encode(), self.http.get_full_path().encode(), self.version().encode()]
         parts += self.body_part()
         secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
         return tuple(fingerprints.fingerprint(secret, parts) for secret in secrets)
@@ -135,8 +135,10 @@ class Exchange:
 
     def attach(self, operation: Operation | None, attempt: int = 1) -> None:
         """Give the view its `request.idempotency`."""
-        record = operation.id if operation else None
-        found = Idempotency(operation.key if operation else None, record, attempt, record or uuid4())
+        if operation is None:
+            found = Idempotency(key=None, id=None, attempt=attempt, seed=uuid4())
+        else:
+            found = Idempotency(key=operation.key, id=operation.id, attempt=attempt, seed=operation.id)
         self.http.idempotency = found  # type: ignore[attr-defined]
 
     def finish(self, response: HttpResponseBase) -> HttpResponseBase:

@@ -49,8 +49,8 @@ class IdempotencyRecord(models.Model):
         verbose_name_plural = _("idempotency records")
         # Every index is paid for on every request. `key` is an Index, not db_index: that would add a second one for LIKE.
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["key"], name="idempotency_key"),
-            models.Index(fields=["state", "due_at"], name="idempotency_due"),
+            models.Index(fields=["key"], name="djidempotency_record_key"),
+            models.Index(fields=["state", "due_at"], name="djidempotency_record_due"),
         ]
 
     def __str__(self) -> str:

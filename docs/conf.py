@@ -1,13 +1,14 @@
 """The documentation: `make docs` builds it, warnings are errors."""
 
 import sys
-from importlib.metadata import version as installed_version
+import tomllib
 from pathlib import Path
 
 import django
 from django.conf import settings
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
 # Enough of a project for the reference, which is made from the docstrings.
 settings.configure(
@@ -20,7 +21,7 @@ django.setup()
 project = "django-idempotency"
 author = "django-idempotency contributors"
 copyright = author
-release = version = installed_version("django-idempotency")
+release = version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_enable_extensions = ["colon_fence", "deflist"]

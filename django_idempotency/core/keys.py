@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID, uuid5
 
 import http_sf
@@ -34,9 +35,10 @@ def parse_key(header: str, *, strict: bool = False, min_length: int = 1, uuid_on
 
 def _quoted(header: str) -> str:
     try:
-        value, _parameters = http_sf.parse(header.encode("ascii"), tltype="item")
+        item: Any = http_sf.parse(header.encode("ascii"), tltype="item")
     except ValueError as exc:
         raise KeyInvalid('The idempotency key is not one well-formed quoted string ("..." as in RFC 9651).') from exc
+    value, _parameters = item
     return str(value)
 
 

@@ -57,8 +57,8 @@ class Migration(migrations.Migration):
                 "verbose_name": "idempotency record",
                 "verbose_name_plural": "idempotency records",
                 "indexes": [
-                    models.Index(fields=["key"], name="idempotency_key"),
-                    models.Index(fields=["state", "due_at"], name="idempotency_due"),
+                    models.Index(fields=["key"], name="djidempotency_record_key"),
+                    models.Index(fields=["state", "due_at"], name="djidempotency_record_due"),
                 ],
             },
         ),

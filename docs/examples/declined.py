@@ -1,7 +1,7 @@
 from django.http import JsonResponse
+from shop.models import Payment
 
 from django_idempotency import Kept, idempotent
-from shop.models import Payment
 
 
 def charge(amount):

@@ -1,8 +1,8 @@
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from shop.models import Payment
 
 from django_idempotency import idempotent
-from shop.models import Payment
 
 
 class Payments(APIView):

@@ -4,9 +4,9 @@ from rest_framework import mixins, serializers
 from rest_framework.decorators import action, api_view
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
+from shop.models import Payment
 
 from django_idempotency import idempotent
-from shop.models import Payment
 
 
 class PaymentSerializer(serializers.ModelSerializer):

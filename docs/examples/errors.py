@@ -1,8 +1,9 @@
 from django.http import JsonResponse
 
-from django_idempotency.exceptions import KeyMissing
-
 
 def error_response(request, error):
-    status = 400 if isinstance(error, KeyMissing) else 409
-    return JsonResponse({"errors": [{"code": error.code, "message": error.detail}]}, status=status)
+    problem = {"code": error.code, "message": error.detail}
+    response = JsonResponse({"errors": [problem]}, status=503 if error.retryable else 422)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    return response

@@ -1,9 +1,9 @@
 from rest_framework.response import Response
 from rest_framework.views import APIView
-
-from django_idempotency import idempotent
 from shop import gateway
 from shop.models import Payment
+
+from django_idempotency import idempotent
 
 
 class Payments(APIView):

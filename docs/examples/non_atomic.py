@@ -3,9 +3,9 @@ from django.utils.decorators import method_decorator
 from rest_framework.decorators import api_view
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from shop.models import Payment
 
 from django_idempotency import idempotent
-from shop.models import Payment
 
 
 @method_decorator(non_atomic_requests, name="dispatch")

@@ -5,9 +5,9 @@ from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
+from shop.models import Payment
 
 from django_idempotency import idempotent
-from shop.models import Payment
 
 
 @csrf_exempt
@@ -24,16 +24,15 @@ class Refunds(View):
         return JsonResponse({"id": refund.pk}, status=201)
 
 
-@method_decorator(idempotent, name="post")
-class Transfers(Refunds):
-    def post(self, request):
-        return JsonResponse({"payments": Payment.objects.count()})
-
-
 class Payouts(View):
     def post(self, request):
         payout = Payment.objects.create(amount=int(request.POST["amount"]))
         return JsonResponse({"id": payout.pk}, status=201)
+
+
+@method_decorator(idempotent, name="post")
+class Transfers(Payouts):
+    """A view from somewhere else, protected without touching it."""
 
 
 urlpatterns = [

@@ -3,9 +3,9 @@ import logging
 from django.dispatch import receiver
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from shop.models import Payment
 
 from django_idempotency import idempotent, signals
-from shop.models import Payment
 
 logger = logging.getLogger("shop")
 

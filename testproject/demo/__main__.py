@@ -15,7 +15,7 @@ from .server import ServerFailed
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 if all went as expected, 1 if not, 2 if there was nothing to see."""
     options = _parser().parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     try:
         with stage.fresh_folder() as folder:

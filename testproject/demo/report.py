@@ -86,7 +86,7 @@ class Report:
     def block(self, text: str) -> None:
         """Under the line before it, wrapped and not endless."""
         text = textwrap.shorten(text, LONGEST, placeholder=" ...")
-        for line in textwrap.wrap(text, WIDTH - LABEL, break_on_hyphens=False):
+        for line in textwrap.wrap(text, WIDTH - LABEL, break_long_words=False, break_on_hyphens=False):
             self.line("", line)
 
     def print(self, text: str = "", style: str = "") -> None:

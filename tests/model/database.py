@@ -119,6 +119,11 @@ class Database(NamedTuple):
     def change(self, actor: int, **values: Any) -> "Database":
         return self.put(self.transaction(actor)._replace(**values))
 
+    def close(self, actor: int) -> "Database":
+        """The end of a transaction that has done nothing."""
+        own = self.transaction(actor)
+        return self._replace(transactions=tuple(found for found in self.transactions if found != own))
+
     def commit(self, transaction: Transaction, *, flush: bool = True) -> "Database":
         after = self._finish(transaction, committed=True)._credit(transaction.run)
         return after.publish(transaction.pending if transaction.writes else self.row, before=self, flush=flush)

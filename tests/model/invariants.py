@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .database import COMPLETED, IN_DOUBT, OLD, PROCESSING, TOMBSTONE, UNKNOWN, Database, Row
+from .database import COMPLETED, IN_DOUBT, OLD, PROCESSING, TOMBSTONE, Database, Row
 from .protocol import EXPIRED, FAILED, FRESH, NOBODY_KNOWS, REPLAYED, Answer, Request
 from .scenarios import Scenario
 

@@ -10,11 +10,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .database import COMPLETED, OLD, PROCESSING, TOMBSTONE, UNKNOWN, YOUNG, FORGOTTEN, Row
+from .database import COMPLETED, FORGOTTEN, OLD, PROCESSING, TOMBSTONE, UNKNOWN, YOUNG, Row
 from .statements import (
     Change,
     Commit,
     ConnectionLost,
+    Gate,
     HookError,
     Insert,
     Lock,
@@ -109,13 +110,24 @@ def attempt_committed(me: Request, number: int) -> Steps:
 
 def claim(me: Request, number: int) -> Steps:
     """Nothing inserted never means that the key is free."""
-    try:
-        won = yield Insert(Row(number, me.fingerprint, PROCESSING), alone=me.keeps("a claim does not wait"))
-    except LockNotAvailable:
-        return IN_FLIGHT
+    won = yield from insert(me, Row(number, me.fingerprint, PROCESSING), within=False)
+    if isinstance(won, Answer):
+        return won
     if won or not me.keeps("an empty claim is not free"):
         return (yield from own(me, number))
     return AGAIN
+
+
+def insert(me: Request, row: Row, *, within: bool) -> Steps:
+    """A gate that is shut tells at once what an INSERT would wait for."""
+    try:
+        if me.keeps("a claim does not wait"):
+            yield Gate()
+        return (yield Insert(row, within))
+    except LockNotAvailable:
+        return IN_FLIGHT
+    except ConnectionLost:
+        return UNAVAILABLE
 
 
 def forget(me: Request) -> Steps:
@@ -266,13 +278,9 @@ def attempt_joined(me: Request, number: int) -> Steps:
 
 def claim_joined(me: Request, number: int) -> Steps:
     token = 1 if me.keeps("a raw COMMIT publishes the start") else 0
-    record = Row(number, me.fingerprint, PROCESSING, token)
-    try:
-        won = yield Insert(record, within=True, alone=me.keeps("a claim does not wait"))
-    except LockNotAvailable:
-        return IN_FLIGHT
-    except ConnectionLost:
-        return UNAVAILABLE
+    won = yield from insert(me, Row(number, me.fingerprint, PROCESSING, token), within=True)
+    if isinstance(won, Answer):
+        return won
     if won or not me.keeps("an empty claim is not free"):
         return (yield from run_joined(me, number))
     return AGAIN

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import protocol, upkeep
+from . import protocol
 from .database import Database
 from .protocol import Request
 

@@ -71,29 +71,36 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """pg_try_advisory_xact_lock, on the way from the snapshot of a claim to its INSERT."""
+
+    def execute(self, database: Database, actor: int) -> list[Outcome]:
+        if database.advisory_holder(actor):
+            return [Outcome("is shut", database, REFUSED)]
+        return [Outcome("opens", database.begin(actor).change(actor, advisory=True))]
+
+
+@dataclass(frozen=True)
 class Insert:
     """
-    INSERT … WHERE pg_try_advisory_xact_lock ON CONFLICT DO NOTHING; waits for an uncommitted write of the same key.
+    INSERT … ON CONFLICT DO NOTHING: whether it did. Waits for another transaction's uncommitted write of the same key.
 
-    Committed on its own, or `within` a transaction that stays open.
+    Committed on its own, or `within` a transaction that stays open. Either way nothing stays open where it inserts none.
     """
 
     row: Row
     within: bool = False
-    alone: bool = True
 
     def execute(self, database: Database, actor: int) -> list[Outcome]:
-        if self.alone and database.advisory_holder(actor):
-            return [Outcome("finds the gate shut", database, REFUSED)]
         if database.writer(actor):
             return []
         if database.row is not None:
-            return [Outcome("inserts nothing", database, False)]
-        if not self.within:
-            claimed = database.publish(self.row, before=database, flush=False)
-            return [Outcome(f"commits {self.row}", claimed, True)]
-        inserted = database.begin(actor).change(actor, locked=True, pending=self.row, advisory=self.alone)
-        return [Outcome(f"inserts {self.row}, uncommitted", inserted, True)]
+            return [Outcome("inserts nothing", database.close(actor), False)]
+        if self.within:
+            inserted = database.begin(actor).change(actor, locked=True, pending=self.row)
+            return [Outcome(f"inserts {self.row}, uncommitted", inserted, True)]
+        claimed = database.close(actor).publish(self.row, before=database, flush=False)
+        return [Outcome(f"commits {self.row}", claimed, True)]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .database import CUT, DOOMED, IN_DOUBT, LIVE, Database
+from .database import CUT, DOOMED, IN_DOUBT, Database
 from .invariants import broken_by_answer, broken_by_change, broken_by_work
 from .programs import Node, Programs
 from .protocol import Answer
 from .scenarios import Actor, Scenario
-from .statements import LOST, Commit, Lock, Outcome, Rollback, Update, Work
+from .statements import LOST, Commit, Outcome, Rollback, Update, Work
 
 FREE, CRASH, LOSS, RESTART = range(-1, 3)
 

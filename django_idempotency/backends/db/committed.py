@@ -25,12 +25,14 @@ from .dialects import claimed_values
 from .errors import Held, Unclear, translated
 from .postgresql import PostgreSQL
 from .runs import (
+    CONFLICT,
     BoundaryBroken,
     NotKept,
     Run,
     after_commit_failure,
     close_if_lost,
     complete,
+    conflicted,
     judged,
     perform,
     settled,
@@ -101,8 +103,8 @@ class Committed:
         self._release(run)
         if isinstance(exc, NotKept):
             return Released(run.claim)
-        if isinstance(exc, Unclear | Held):
-            return Refused(InFlight())
+        if conflicted(exc):
+            return Refused(InFlight(CONFLICT))
         raise exc
 
     def _failed_to_commit(self, run: Run, exc: BaseException) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from django.db.models import Q, QuerySet
@@ -45,7 +45,7 @@ class Dialect(ABC):
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
-        return cast("BaseDatabaseWrapper", connections[self.alias])
+        return connections[self.alias]
 
     def fetch(self, statement: Statement, values: Values) -> list[Any] | None:
         with own_statement(), self.connection.cursor() as cursor:
@@ -100,6 +100,14 @@ class Dialect(ABC):
 
     def ours_to_complete(self) -> Records:
         return self.claimed()
+
+    @cached_property
+    def doubt(self) -> Statement:
+        """Leave our unfinished claim to a person: nobody knows what its view has committed."""
+        return self._doubt(self.claimed())
+
+    def _doubt(self, records: Records) -> Statement:
+        return statements.update(self.connection, records, {"state": State.UNKNOWN.value})
 
     @cached_property
     def forget(self) -> Statement:

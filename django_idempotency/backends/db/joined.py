@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Generic, TypeVar
 
@@ -27,17 +27,19 @@ from ...core.engine import (
     Work,
     claim_number,
 )
-from ...exceptions import InFlight, TransactionBroken
+from ...exceptions import InFlight, StoreUnavailable, TransactionBroken
 from .dialects import Dialect, claim_values, claimed_values
-from .errors import Held, Unclear, translated
+from .errors import Held, Unclear, own_statement, translated
 from .postgresql import PostgreSQL
 from .runs import (
+    CONFLICT,
     BoundaryBroken,
     NotKept,
     Run,
     after_commit_failure,
     close_if_lost,
     complete,
+    conflicted,
     judged,
     perform,
     settled,
@@ -83,10 +85,10 @@ class Joined(ABC, Generic[D]):
         self.undone(run, exc)
         if isinstance(exc, NotKept):
             return Released(run.claim)
-        if isinstance(exc, Unclear | Held):
-            return Refused(InFlight())
         if isinstance(exc, BoundaryBroken):
             raise TransactionBroken(BoundaryBroken.__doc__) from exc
+        if conflicted(exc) and not self.dialect.connection.in_atomic_block:
+            return Refused(InFlight(CONFLICT))
         raise exc
 
     def _failed_to_commit(self, run: Run, exc: BaseException) -> Outcome:
@@ -127,9 +129,21 @@ class JoinedPostgreSQL(Joined[PostgreSQL]):
         complete(self.dialect, run, perform(self.dialect, run, work))
 
     def undone(self, run: Run, exc: BaseException) -> None:
-        # What a committed claim has left is still there; inside the caller's transaction it stays so.
-        if run.claim.seen and not self.dialect.connection.in_atomic_block:
-            self.dialect.change(self.dialect.release, claimed_values(run.claim))
+        with suppress(Held, Unclear, StoreUnavailable):
+            if isinstance(exc, BoundaryBroken):
+                self._doubt(run.claim)
+            # What a committed claim has left is still there; inside the caller's transaction it stays so.
+            elif run.claim.seen and not self.dialect.connection.in_atomic_block:
+                self.dialect.change(self.dialect.release, claimed_values(run.claim))
+
+    def _doubt(self, claim: Claim) -> None:
+        """Mark what a raw COMMIT has published, over a connection of its own: the caller's transaction is broken."""
+        connection = self.dialect.connection.copy()
+        try:
+            with own_statement(), connection.cursor() as cursor:
+                self.dialect.doubt.change(cursor, claimed_values(claim))
+        finally:
+            connection.close()
 
 
 class JoinedSQLite(Joined[SQLite]):
@@ -196,7 +210,6 @@ class JoinedSQLite(Joined[SQLite]):
             return
         # What the view wrote after its own ROLLBACK is committed, and its record is not: say so, past Django, which
         # refuses all statements in a transaction that is marked for rollback.
-        connection = self.dialect.connection
-        connection.create_cursor().execute(
-            self.dialect.insert.sql, self.dialect.insert.parameters(self._values(run.claim), connection)
-        )
+        connection, values = self.dialect.connection, self._values(run.claim)
+        for statement in (self.dialect.insert, self.dialect.doubt):
+            connection.create_cursor().execute(statement.sql, statement.parameters(values, connection))

@@ -163,18 +163,9 @@ class PostgreSQL(Dialect):
         return statements.delete(self.connection, untouched)
 
     @cached_property
-    def doubt(self) -> Statement:
-        """Leave our claim to a person: nobody knows what its view has committed."""
-        return self._doubt(self.claimed())
-
-    @cached_property
     def doubt_started(self) -> Statement:
-        """The same, but only where the view has published the started record."""
-        return self._doubt(self.claimed().filter(token__gt=0))
-
-    def _doubt(self, records: Records) -> Statement:
-        bounded = records.filter(Q(BoundedWait()))
-        return statements.update(self.connection, bounded, {"state": State.UNKNOWN.value})
+        """`doubt`, but only where the view has published the started record."""
+        return self._doubt(self.claimed().filter(Q(BoundedWait()), token__gt=0))
 
 
 def advisory_slot() -> Slot:

@@ -25,7 +25,7 @@ from ...core.engine import (
 )
 from ...exceptions import InFlight, StoreUnavailable, TransactionBroken
 from .dialects import Dialect, snapshot_values
-from .errors import Held, Unclear, is_lost, own_statement, translated
+from .errors import Held, Unclear, is_conflict, is_lost, own_statement, translated
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -130,8 +130,8 @@ def after_commit_failure(exc: BaseException) -> Refused:
     view's own failure and is raised.
     """
     meaning = translated(exc)
-    if isinstance(meaning, Held | Unclear):
-        return Refused(InFlight())
+    if conflicted(meaning):
+        return Refused(InFlight(CONFLICT))
     if isinstance(meaning, StoreUnavailable):
         raise meaning from exc
     raise exc
@@ -139,13 +139,23 @@ def after_commit_failure(exc: BaseException) -> Refused:
 
 def settled(dialect: Dialect, run: Run, exc: BaseException) -> Completed | Replay | Refused:
     """What became of a run whose COMMIT raised, when it was not simply undone: the database says."""
-    record = dialect.stored(run.claim.operation)
-    if record is None or record.snapshot is None:
+    operation = run.claim.operation
+    record = dialect.stored(operation)
+    if record is None:
         return Refused(InFlight())
-    if record.snapshot != run.completed:
-        # Ours was undone, and somebody else has run it since.
-        return Replay(record.snapshot)
+    if record.claim != run.claim.number or record.snapshot != run.completed:
+        # Ours was undone, and somebody else has run the key since, perhaps with another request.
+        verdict = judge(operation, record)
+        return verdict if isinstance(verdict, Replay | Refused) else Refused(InFlight())
     if not isinstance(exc, Exception):
         raise exc
-    logger.error("An error followed the commit of %s; its answer stands.", run.claim.operation.id, exc_info=exc)
+    logger.error("An error followed the commit of %s; its answer stands.", operation.id, exc_info=exc)
     return Completed(run.claim)
+
+
+def conflicted(exc: BaseException) -> bool:
+    """Whether the database undid a run because of another transaction: trying again is all there is to do."""
+    return isinstance(exc, Unclear | Held) or is_conflict(exc)
+
+
+CONFLICT = "Another request got in the way of this one, and nothing of it was kept. Send the same request again."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.db import models
 from django.db.models import Expression
@@ -54,7 +54,11 @@ class Slot(Expression):
 
 def slot(column: str) -> Slot:
     """A slot named after a column of the record, and of its type."""
-    return Slot(column, IdempotencyRecord._meta.get_field(column))
+    return Slot(column, _field(column))
+
+
+def _field(column: str) -> models.Field[Any, Any]:
+    return cast("models.Field[Any, Any]", IdempotencyRecord._meta.get_field(column))
 
 
 Prepare = Callable[[Values, "BaseDatabaseWrapper"], Any]
@@ -117,7 +121,7 @@ def _conversion(functions: list[Any], expression: Any) -> Convert:
 
 def insert(connection: BaseDatabaseWrapper, columns: Iterable[str]) -> Statement:
     """An INSERT that leaves an existing record alone; it writes no row then."""
-    fields = [IdempotencyRecord._meta.get_field(name) for name in columns]
+    fields = [_field(name) for name in columns]
     query = InsertQuery(IdempotencyRecord, on_conflict=OnConflict.IGNORE)
     query.insert_values(fields, [IdempotencyRecord(**{name: slot(name) for name in columns})], raw=True)
     ((sql, parameters),) = query.get_compiler(connection=connection).as_sql()
@@ -125,7 +129,7 @@ def insert(connection: BaseDatabaseWrapper, columns: Iterable[str]) -> Statement
 
 
 def update(connection: BaseDatabaseWrapper, queryset: models.QuerySet[Any, Any], changes: Values) -> Statement:
-    query = queryset.query.chain(UpdateQuery)
+    query = cast("UpdateQuery", queryset.query.chain(UpdateQuery))
     query.add_update_values(changes)
     return Statement(*query.get_compiler(connection=connection).as_sql())
 

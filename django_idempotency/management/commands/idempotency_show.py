@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from django_idempotency.maintenance import records_in
+from django_idempotency.models import IdempotencyRecord
+
+COLUMNS = [
+    *("id", "namespace", "scope", "key", "state", "token", "method", "path", "status", "headers"),
+    *("claimed_at", "completed_at", "expires_at", "forget_at"),
+]
+
+
+class Command(BaseCommand):
+    help = "Show what is remembered of a key."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("key", help="the key exactly as the client means it, without the header's quotation marks")
+        parser.add_argument("--scope", help="only this scope, such as user:7")
+        parser.add_argument("--namespace", help="only this namespace")
+        parser.add_argument("--body", action="store_true", help="show the stored answers too")
+        parser.add_argument(
+            "--database", choices=list(connections), help="whose records; without it, the default profile's"
+        )
+
+    def handle(self, **options: Any) -> None:
+        given = {name: options[name] for name in ("key", "scope", "namespace") if options[name] is not None}
+        hidden = [] if options["body"] else ["body"]
+        records = records_in(options["database"]).filter(**given).defer(*hidden).order_by("pk")
+        shown = [described(record, with_body=options["body"]) for record in records]
+        if not shown:
+            raise CommandError("Nothing is remembered of " + ", ".join(f"{k} {v!r}" for k, v in given.items()) + ".")
+        self.stdout.write("\n\n".join(shown))
+
+
+def described(record: IdempotencyRecord, *, with_body: bool) -> str:
+    values = [(name, getattr(record, name)) for name in COLUMNS]
+    lines = [f"{name:<12} {printable(str(value))}" for name, value in values if value not in (None, "")]
+    if with_body and record.body is not None:
+        lines += ["body", printable(bytes(record.body).decode(errors="backslashreplace"))]
+    return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """What a client has sent must not command the terminal."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
