@@ -88,6 +88,6 @@ def _file_parts(file: Any) -> Iterator[bytes]:
 
 def fits_memory(request: HttpRequest) -> bool:
     """Whether Django would hand out this body as bytes."""
-    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    limit: Any = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     announced = request.META.get("CONTENT_LENGTH") or "0"
     return limit is None or (announced.isdecimal() and int(announced) <= limit)

@@ -90,7 +90,7 @@ class Exchange:
     def scope(self) -> str:
         """Whose key it is. Raises ScopeUnavailable where the SCOPE callable does not say."""
         try:
-            scope = (self.policy.scope or default_scope)(self.request)
+            scope: Any = (self.policy.scope or default_scope)(self.request)
         except self.answers():
             raise
         except Exception as exc:
@@ -99,7 +99,7 @@ class Exchange:
         if not isinstance(scope, str) or not scope or "\0" in scope or not scope.isprintable():
             logger.error("The scope of an idempotency key must be a text, not %r.", type(scope).__name__)
             raise ScopeUnavailable
-        return scope
+        return str(scope)
 
     def answers(self) -> tuple[type[Exception], ...]:
         """Exceptions that are an answer of the project's own."""

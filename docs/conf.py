@@ -37,5 +37,3 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 # Built without a network, so other projects' references stay plain text.
 nitpick_ignore_regex = [("py:.*", r"(django|rest_framework|datetime|uuid|collections|typing)\..*")]
-# `make bench` writes that page; until it has run there is none.
-suppress_warnings = ["toc.empty_glob"]

@@ -149,7 +149,7 @@ class TestPurge:
         with transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute("SET LOCAL enable_seqscan = off")
-            assert "idempotency_due" in due.explain()
+            assert IdempotencyRecord._meta.indexes[1].name in due.explain()
 
 
 class TestPurgeAgainstClaims:
@@ -301,10 +301,9 @@ class TestRecoverAgainstClaims:
     def test_a_key_claimed_again_after_it_was_chosen_survives(self, meanwhile, heard):
         old = stored("processing")
         meanwhile(lambda: again(old, claimed_at=old.claimed_at))
-        done = []
-        recover(progress=done.append)
-        assert done[0] == Recovered()
-        assert heard == [] or heard[0][1]["claim"] != old.claim
+        assert recover() == Recovered()
+        assert states() == {old.key: "processing"}
+        assert heard == []
 
     @pytest.mark.parametrize("change", [{"token": 1}, {"state": "completed"}, {"state": "unknown"}])
     def test_a_claim_that_went_on_after_it_was_chosen_is_not_released(self, meanwhile, heard, change):

@@ -6,6 +6,8 @@ Everything here is the same for plain and for DRF views.
 """
 
 import contextlib
+import random
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -42,8 +44,9 @@ def play(request: Any, data: Mapping[str, Any]) -> Outcome:
     points.reach("view", _backend())
     then = str(data.get("then", "pay"))
     payload = {"payment": payment.pk, "nonce": payment.nonce, "amount": payment.amount}
-    if then in MISDEEDS:
-        MISDEEDS[then]()
+    for acts in (MISDEEDS, WEATHER):
+        if then in acts:
+            acts[then]()
     if then == "lock rows":
         _lock_in_order(data["rows"])
     return _answer(then, payload)
@@ -136,4 +139,10 @@ MISDEEDS: dict[str, Callable[[], None]] = {
     "set_rollback": lambda: transaction.set_rollback(True),
     "closed connection": _close,
     "durable": _durable,
+}
+
+# For the storm only: what takes its time, and what fails at times.
+WEATHER: dict[str, Callable[[], None]] = {
+    "slow": lambda: time.sleep(random.uniform(0.0, 0.4)),
+    "sometimes": lambda: _raise(RuntimeError("one of those days"))() if random.random() < 0.4 else None,
 }

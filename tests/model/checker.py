@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .database import OLD, PROCESSING, Database
 from .invariants import broken_at_the_end, broken_by_change, broken_by_retry
-from .protocol import Answer, Request
+from .programs import resume
+from .protocol import Answer
 from .scenarios import Scenario
 from .statements import Insert
 from .world import FREE, World
@@ -40,7 +41,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self.world = World(self.scenario)
-        start = (self.world.number(self.scenario.database), *self.world.programs.starts, *self.scenario.misfortunes)
+        start = (self.world.number(Database()), *self.world.programs.starts, *self.scenario.misfortunes)
         self.reached = {start: None}
         self.actors = range(len(self.world.actors))
         self.first_cost = 1 + len(self.world.actors)
@@ -108,10 +109,10 @@ class Search:
         places = [self.world.programs.nodes[state[1 + position]] for position in self.actors]
         if not all(place.ended for place in places):
             return "somebody waits for ever"
-        lucky = state[self.first_cost :] == self.scenario.misfortunes
+        left = state[self.first_cost :]
         answers = [place.result for place in places if isinstance(place.result, Answer)]
         database = self.world.databases[state[0]]
-        return broken_at_the_end(database, answers, self.scenario, lucky=lucky) or self.retry(state[0])
+        return broken_at_the_end(database, answers, self.scenario, left) or self.retry(state[0])
 
     def retry(self, number: int) -> str | None:
         """Whether, all being over and time having passed, one more request is served."""
@@ -136,13 +137,11 @@ class Search:
 
 def serve_once_more(scenario: Scenario, database: Database, payload: str) -> str | None:
     """One request, alone with the database and lucky."""
-    request = Request(LAST, payload, mutations=scenario.mutations)
-    steps = scenario.program(request)
+    steps = scenario.programs[0](replace(scenario.request(LAST, payload), endings=("keep",)))
     result = None
     try:
         while True:
-            outcomes = steps.throw(result) if isinstance(result, Exception) else steps.send(result)
-            outcomes = outcomes.execute(database, LAST)
+            outcomes = resume(steps, result).execute(database, LAST)
             if not outcomes or outcomes[0].fault:
                 return "when all was over, a retry waits for ever"
             broken = broken_by_change(database, outcomes[0].database, tame=scenario.tame)

@@ -49,23 +49,29 @@ def broken_by_work(request: Request, database: Database) -> str | None:
     return None
 
 
-def broken_by_answer(answer: Answer, request: Request, database: Database, requests: dict[int, Request]) -> str | None:
-    """What is broken where a client gets this answer."""
+def broken_by_answer(answer: Answer, request: Request, database: Database, scenario: Scenario) -> str | None:
+    """What is broken where a client gets this answer. A view that commits on its own may say that it failed."""
     if answer.kind in (FRESH, REPLAYED):
-        return _success_broken(answer, request, database, requests)
-    if answer == FAILED and request.number in database.effects_ever:
+        return _success_broken(answer, request, database, scenario)
+    if answer == FAILED and scenario.tame:
+        return _failure_broken(request, database)
+    return None
+
+
+def _failure_broken(request: Request, database: Database) -> str | None:
+    if request.number in database.effects_ever:
         return f"client {request.number} was told that it failed, and its effect is committed"
-    if answer == FAILED and _in_doubt(request, database):
+    if _in_doubt(request, database):
         return f"client {request.number} was told that it failed, and its COMMIT may still arrive"
     return None
 
 
-def _success_broken(answer: Answer, request: Request, database: Database, requests: dict[int, Request]) -> str | None:
+def _success_broken(answer: Answer, request: Request, database: Database, scenario: Scenario) -> str | None:
     if answer.run not in database.answers_ever:
         return f"client {request.number} got an answer of run {answer.run} that is not stored"
     if database.flushed and answer.run not in database.flushed.answers_ever:
         return f"client {request.number} got an answer that a crash of the server may forget"
-    if requests[answer.run].fingerprint != request.fingerprint:
+    if scenario.payloads[answer.run - 1] != request.fingerprint:
         return f"client {request.number} got the answer to another payload"
     return None
 
@@ -77,16 +83,27 @@ def _in_doubt(request: Request, database: Database) -> bool:
     )
 
 
-def broken_at_the_end(database: Database, answers: list[Answer], scenario: Scenario, *, lucky: bool) -> str | None:
-    """What is broken when nothing can happen any more. `lucky`: no misfortune came."""
+def broken_at_the_end(
+    database: Database, answers: list[Answer], scenario: Scenario, misfortunes: tuple[int, ...]
+) -> str | None:
+    """What is broken when nothing can happen any more, these misfortunes having been spared."""
     row = database.row
-    if row and row.state == PROCESSING and database.effects and not row.token:
+    abandoned = row is not None and row.state == PROCESSING and not row.token
+    if abandoned and database.effects:
         return f"run {database.effects[0]} has effects, and its record says {row}"
-    if lucky and row and row.state == PROCESSING and not row.token:
+    lucky = misfortunes == scenario.misfortunes
+    nobody_died = misfortunes[0] == scenario.crashes and misfortunes[2] == scenario.restarts
+    if abandoned and (lucky or (scenario.patient and nobody_died)):
         return f"nobody died, and {row} was left behind"
-    if lucky and scenario.happy and not any(answer.kind == FRESH for answer in answers):
+    if lucky and scenario.happy:
+        return _luck_wasted(row, answers, scenario)
+    return None
+
+
+def _luck_wasted(row: Row | None, answers: list[Answer], scenario: Scenario) -> str | None:
+    if not any(answer.kind == FRESH for answer in answers):
         return "nothing failed, and yet nobody's view has run to its end"
-    if lucky and scenario.happy and not scenario.clock and row and row.answer != row.claim // 10:
+    if not scenario.clock and row and row.answer != row.claim // 10:
         return f"nobody was slow, and yet the owner of {row} was robbed of its claim"
     return None
 

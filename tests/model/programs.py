@@ -71,8 +71,13 @@ class Programs:
 def _replay(generator: Any, history: tuple[Any, ...]) -> Any:
     statement = next(generator)
     for result in history:
-        statement = generator.throw(result) if isinstance(result, Exception) else generator.send(result)
+        statement = resume(generator, result)
     return statement
+
+
+def resume(generator: Any, result: Any) -> Any:
+    """The next statement after this result; a class of exception is raised."""
+    return generator.throw(result()) if isinstance(result, type) else generator.send(result)
 
 
 def _frames(generator: Any) -> Any:

@@ -79,7 +79,7 @@ def judge(me: Request, seen: Row) -> Any:
         return REUSED
     if seen.state == COMPLETED:
         return Answer(REPLAYED, seen.answer)
-    if seen.state == UNKNOWN or seen.token > 0:
+    if seen.state == UNKNOWN or (seen.token > 0 and me.keeps("a started record is unknown")):
         return NOBODY_KNOWS
     if seen.age == YOUNG and me.keeps("a young claim is left alone"):
         return IN_FLIGHT
@@ -132,7 +132,10 @@ def insert(me: Request, row: Row, *, within: bool) -> Steps:
 
 def forget(me: Request) -> Steps:
     """A record that has outlived its tombstone gives way."""
-    yield Change(me.where("forget", answered=True, age=FORGOTTEN), None)
+    try:
+        yield Change(me.where("forget", answered=True, age=FORGOTTEN), None)
+    except LockNotAvailable:
+        return IN_FLIGHT
     return AGAIN
 
 
@@ -173,8 +176,8 @@ def run(me: Request, claim: int) -> Steps:
     try:
         kept = yield from view(me)
         hit = kept and (yield complete(me, claim))
-    except ConnectionLost:
-        return (yield from release(me, claim))
+    except (ConnectionLost, LockNotAvailable):
+        kept = False
     if not kept:
         yield from roll_back()
         return (yield from release(me, claim))
@@ -182,7 +185,7 @@ def run(me: Request, claim: int) -> Steps:
         yield from roll_back()
         return (yield from doubt(me, me.where("doubt", claim=claim, state=PROCESSING), BROKEN))
     try:
-        yield Commit(hook=True)
+        yield Commit(flush=me.keeps("an answer waits for the disk"), hook=True)
     except (ConnectionLost, HookError):
         return (yield from ask(me, claim))
     return Answer(FRESH, me.number)
@@ -238,21 +241,27 @@ def delete_unfinished(me: Request, claim: int) -> Change:
 
 def ask(me: Request, claim: int) -> Steps:
     """An exception out of COMMIT is not a failure: rule 3's DELETE on a fresh connection, then read."""
+    if not me.keeps("COMMIT's exception is no failure"):
+        return FAILED
+    if not me.keeps("COMMIT's exception is no success"):
+        return Answer(FRESH, me.number)
     try:
-        if (yield delete_unfinished(me, claim)):
+        if me.keeps("a lost COMMIT is deleted before it is read") and (yield delete_unfinished(me, claim)):
             return FAILED
     except LockNotAvailable:
-        return UNAVAILABLE
+        return IN_FLIGHT
     return (yield from settle(me))
 
 
 def settle(me: Request) -> Steps:
-    """What became of a run whose COMMIT raised."""
+    """What became of a run whose COMMIT raised: somebody else's answer only where it is the answer to this request."""
     seen = yield Read()
     if seen is None:
-        return UNAVAILABLE
+        return IN_FLIGHT
+    if seen.state == COMPLETED and not me.keeps("what is read after COMMIT is judged"):
+        return Answer(REPLAYED, seen.answer)
     verdict = judge(me, seen)
-    return verdict if isinstance(verdict, Answer) else UNAVAILABLE
+    return verdict if isinstance(verdict, Answer) else IN_FLIGHT
 
 
 def joined(me: Request) -> Steps:
@@ -290,7 +299,8 @@ def run_joined(me: Request, number: int) -> Steps:
     try:
         kept = yield from view(me)
         hit = kept and (yield complete(me, number))
-    except ConnectionLost:
+    except (ConnectionLost, LockNotAvailable):
+        yield from roll_back()
         return FAILED
     if not kept:
         yield from roll_back()
@@ -299,7 +309,7 @@ def run_joined(me: Request, number: int) -> Steps:
         yield from roll_back()
         return BROKEN
     try:
-        yield Commit(hook=True)
+        yield Commit(flush=me.keeps("an answer waits for the disk"), hook=True)
     except (ConnectionLost, HookError):
-        return (yield from settle(me)) if me.keeps("COMMIT's exception is asked about") else FAILED
+        return (yield from settle(me)) if me.keeps("COMMIT's exception is no failure") else FAILED
     return Answer(FRESH, me.number)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import cycle, islice
 
 from . import protocol
-from .database import Database
-from .protocol import Request
+from .protocol import Request, Steps
+
+Program = Callable[[Request], Steps]
 
 
 @dataclass(frozen=True)
 class Actor:
     """A program and its number. Requests that differ in nothing but their number are started in its order."""
 
-    program: Callable[[Request], Any]
+    program: Program
     request: Request
 
     @property
@@ -26,7 +27,7 @@ class Actor:
     def name(self) -> str:
         return f"{self.program.__name__} {self.number}"
 
-    def start(self) -> Any:
+    def start(self) -> Steps:
         return self.program(self.request)
 
     def is_twin(self, other: Actor) -> bool:
@@ -35,30 +36,33 @@ class Actor:
 
 @dataclass(frozen=True)
 class Scenario:
-    """`crashes`, `losses` and `restarts` are how many of each may happen; `clock`, whether time may pass."""
+    """
+    `payloads` has a letter for each request, and `programs` their programs in turn.
 
-    name: str
-    program: Callable[..., Any] = protocol.committed
-    payloads: str = "AAA"
+    `crashes`, `losses` and `restarts` are how many processes may die, how often a connection, a hook or patience may
+    fail, and how often the server may crash; `clock`, whether time may pass; `patient`, that no wait for a lock ends.
+    """
+
+    payloads: str = "AA"
+    programs: tuple[Program, ...] = (protocol.committed,)
     endings: tuple[str, ...] = ("keep",)
-    upkeep: tuple[Callable[..., Any], ...] = ()
+    upkeep: tuple[Program, ...] = ()
     crashes: int = 0
     losses: int = 0
     restarts: int = 0
     clock: bool = True
-    attempts: int = 3
+    patient: bool = False
     mutations: frozenset[str] = frozenset()
-    database: Database = Database()
 
     @property
     def actors(self) -> tuple[Actor, ...]:
-        programs = [self.program] * len(self.payloads) + list(self.upkeep)
+        programs = [*islice(cycle(self.programs), len(self.payloads)), *self.upkeep]
         payloads = self.payloads + "-" * len(self.upkeep)
         pairs = enumerate(zip(programs, payloads, strict=True), 1)
         return tuple(Actor(program, self.request(number, payload)) for number, (program, payload) in pairs)
 
     def request(self, number: int, payload: str) -> Request:
-        return Request(number, payload, self.endings, self.mutations, self.attempts)
+        return Request(number, payload, self.endings, self.mutations)
 
     @property
     def misfortunes(self) -> tuple[int, int, int]:
@@ -72,5 +76,6 @@ class Scenario:
     def happy(self) -> bool:
         return self.endings == ("keep",)
 
-    def mutated(self, *mutations: str) -> Scenario:
-        return replace(self, mutations=frozenset(mutations))
+    def without(self, *rules: str) -> Scenario:
+        """The same people, following all rules but these."""
+        return replace(self, mutations=frozenset(rules))

@@ -27,7 +27,7 @@ class HookError(Exception):
     """A hook of on_commit raised, after the COMMIT."""
 
 
-REFUSED, LOST, HOOK = LockNotAvailable(), ConnectionLost(), HookError()
+REFUSED, LOST, HOOK = LockNotAvailable, ConnectionLost, HookError
 
 
 class Outcome(NamedTuple):

@@ -28,7 +28,7 @@ def delete(me: Request) -> Steps:
 def recover(me: Request) -> Steps:
     """Release claims that are abandoned: old, and nobody holds their lock."""
     seen = yield Read()
-    if seen and seen.state == PROCESSING and seen.token == 0 and seen.age >= OLD:
+    if seen and seen.state == PROCESSING and seen.token == 0 and (seen.age or not me.keeps("age in recover")):
         where = me.where("recover", claim=seen.claim, state=PROCESSING, token=0, age=OLD)
         yield Change(where, None, skip_locked=True)
 

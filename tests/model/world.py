@@ -13,7 +13,7 @@ from .invariants import broken_by_answer, broken_by_change, broken_by_work
 from .programs import Node, Programs
 from .protocol import Answer
 from .scenarios import Actor, Scenario
-from .statements import LOST, Commit, Outcome, Rollback, Update, Work
+from .statements import LOST, REFUSED, Commit, Outcome, Rollback, Update, Work
 
 FREE, CRASH, LOSS, RESTART = range(-1, 3)
 
@@ -32,7 +32,6 @@ class World:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.actors = scenario.actors
-        self.requests = {actor.number: actor.request for actor in self.actors}
         self.programs = Programs([actor.start for actor in self.actors])
         self.databases: list[Database] = []
         self._numbers: dict[Database, int] = {}
@@ -56,6 +55,8 @@ class World:
 
     def _steps(self, actor: Actor, before: Database, node: int, place: Node) -> list[Move]:
         outcomes = _outcomes(place.statement, before, actor.number)
+        if self.scenario.patient:
+            outcomes = [outcome for outcome in outcomes if outcome.result is not REFUSED or not outcome.fault]
         moves = [self._move(actor, before, node, outcome) for outcome in outcomes]
         if node not in self.programs.starts:
             after = _died(before, actor.number, place.statement).retire(actor.number)
@@ -70,7 +71,7 @@ class World:
         answer = self.programs.nodes[reached].result
         if isinstance(answer, Answer):
             label += f"; answers {answer}"
-            broken = broken or broken_by_answer(answer, actor.request, after, self.requests)
+            broken = broken or broken_by_answer(answer, actor.request, after, self.scenario)
         if self.programs.nodes[reached].ended:
             after = after.retire(actor.number)
         return Move(label, self.number(after), reached, LOSS if outcome.fault else FREE, broken)

@@ -1,0 +1,158 @@
+"""The commands: what they pass on, what they print, what they refuse."""
+
+from datetime import timedelta
+from io import StringIO
+from types import SimpleNamespace
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from django_idempotency.maintenance import Purged
+from django_idempotency.management.progress import PAUSE, Progress
+from django_idempotency.models import IdempotencyRecord
+from tests.support.records import HOUR, completed, states, stored, tombstone
+
+pytestmark = pytest.mark.django_db
+
+
+def run(name, *arguments, **options):
+    """Return what a command has written: its output and its progress."""
+    out, err = StringIO(), StringIO()
+    call_command(name, *arguments, stdout=out, stderr=err, **options)
+    return out.getvalue(), err.getvalue()
+
+
+class TestPurge:
+    def test_it_purges_and_sums_up(self):
+        tombstone(forgotten=HOUR)
+        completed(expired=HOUR, forgotten=-HOUR)
+        assert run("idempotency_purge") == ("purged: shrunk 1, deleted 1\n", "")
+        assert list(states().values()) == ["tombstone"]
+
+    def test_a_dry_run_only_counts(self):
+        kept = tombstone(forgotten=HOUR)
+        assert run("idempotency_purge", "--dry-run") == ("would purge: shrunk 0, deleted 1\n", "")
+        assert states() == {kept.key: "tombstone"}
+
+    def test_each_batch_is_told_at_verbosity_2(self):
+        tombstone(forgotten=HOUR)
+        tombstone(forgotten=HOUR)
+        _, err = run("idempotency_purge", "--batch-size=1", verbosity=2)
+        assert err == "so far: shrunk 0, deleted 1\nso far: shrunk 0, deleted 2\n"
+
+    def test_nothing_is_told_at_verbosity_0(self):
+        tombstone(forgotten=HOUR)
+        assert run("idempotency_purge", verbosity=0) == ("", "")
+        assert states() == {}
+
+    @pytest.mark.parametrize("size", ["0", "-1", "many", "1.5", "10001"])
+    def test_a_batch_of_no_possible_size_is_refused(self, size):
+        with pytest.raises(CommandError, match="must be a whole number from 1 to 10000"):
+            run("idempotency_purge", f"--batch-size={size}")
+
+    @pytest.mark.django_db(databases=["default", "other"])
+    def test_the_database_can_be_named(self):
+        kept = tombstone(forgotten=HOUR)
+        tombstone(forgotten=HOUR, using="other")
+        assert run("idempotency_purge", "--database=other")[0] == "purged: shrunk 0, deleted 1\n"
+        assert states() == {kept.key: "tombstone"}
+
+    @pytest.mark.parametrize("command", [["idempotency_purge"], ["idempotency_recover"], ["idempotency_show", "key"]])
+    def test_an_unknown_database_is_refused(self, command):
+        with pytest.raises(CommandError, match="invalid choice: 'nowhere'"):
+            run(*command, "--database=nowhere")
+
+
+class TestProgress:
+    def test_long_work_is_told_now_and_then(self, monkeypatch):
+        clock = iter([0, 1, PAUSE, PAUSE + 1, 2 * PAUSE])
+        monkeypatch.setattr("django_idempotency.management.progress.time", SimpleNamespace(monotonic=clock.__next__))
+        stream = StringIO()
+        progress = Progress(stream, verbosity=1)
+        for deleted in (1, 2, 3, 4):
+            progress(Purged(deleted=deleted))
+        assert stream.getvalue() == "so far: shrunk 0, deleted 2so far: shrunk 0, deleted 4"
+
+
+class TestRecover:
+    def test_it_recovers_and_sums_up(self):
+        stored("processing")
+        doubtful = stored("processing", token=1)
+        assert run("idempotency_recover") == ("recovered: released 1, doubtful 1\n", "")
+        assert states() == {doubtful.key: "unknown"}
+
+    def test_a_dry_run_only_counts(self):
+        kept = stored("processing")
+        assert run("idempotency_recover", "--dry-run") == ("would recover: released 1, doubtful 0\n", "")
+        assert states() == {kept.key: "processing"}
+
+    def test_the_age_is_given_in_seconds(self):
+        stored("processing", claimed_at=timedelta(minutes=2))
+        assert run("idempotency_recover")[0] == "recovered: released 0, doubtful 0\n"
+        assert run("idempotency_recover", "--older-than=60")[0] == "recovered: released 1, doubtful 0\n"
+
+    def test_the_longest_age_is_one_that_every_database_can_compute_with(self):
+        assert run("idempotency_recover", "--older-than=315360000")[0] == "recovered: released 0, doubtful 0\n"
+
+    @pytest.mark.parametrize("age", ["-1", "soon", "nan", "315360001", "9" * 30])
+    def test_an_impossible_age_is_refused(self, age):
+        with pytest.raises(CommandError, match="must be a whole number of seconds from 0 to"):
+            run("idempotency_recover", f"--older-than={age}")
+
+    def test_each_batch_is_told_at_verbosity_2_and_nothing_at_0(self):
+        stored("processing")
+        assert run("idempotency_recover", verbosity=2)[1] == "so far: released 1, doubtful 0\n"
+        stored("processing")
+        assert run("idempotency_recover", verbosity=0) == ("", "")
+
+
+class TestShow:
+    def test_a_record_is_shown_without_its_body(self):
+        record = completed(expired=-HOUR, forgotten=-2 * HOUR, key="k 1")
+        out, _ = run("idempotency_show", "k 1")
+        lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+        assert lines["id"] == str(record.pk)
+        assert (lines["key"], lines["scope"], lines["state"], lines["status"]) == ("k 1", "user:1", "completed", "201")
+        assert lines["headers"] == '[["X-Paid", "yes"]]'
+        assert "paid" not in out.replace("X-Paid", "")
+
+    def test_the_body_is_shown_when_asked_for(self):
+        completed(expired=-HOUR, forgotten=-2 * HOUR, key="k")
+        assert run("idempotency_show", "k", "--body")[0].endswith('body\n{"paid": true}\n')
+
+    def test_a_record_without_a_body_is_shown_without_one(self):
+        tombstone(forgotten=-HOUR, key="k")
+        out, _ = run("idempotency_show", "k", "--body")
+        assert "tombstone" in out
+        assert "body" not in out
+        assert "status" not in out
+
+    def test_the_key_is_exact(self):
+        stored("processing", key="Key")
+        with pytest.raises(CommandError, match="Nothing is remembered of key 'key'"):
+            run("idempotency_show", "key")
+        assert "processing" in run("idempotency_show", "Key")[0]
+
+    def test_every_match_is_shown_unless_scope_or_namespace_say_which(self):
+        stored("processing", key="k", scope="user:1")
+        stored("processing", key="k", scope="user:2", namespace="hooks")
+        assert run("idempotency_show", "k")[0].count("processing") == 2
+        assert "user:1" not in run("idempotency_show", "k", "--scope=user:2")[0]
+        assert "user:1" not in run("idempotency_show", "k", "--namespace=hooks")[0]
+        with pytest.raises(CommandError, match="key 'k', scope 'user:1', namespace 'hooks'") as caught:
+            run("idempotency_show", "k", "--scope=user:1", "--namespace=hooks")
+        assert caught.value.returncode == 1
+
+    def test_what_a_client_sent_does_not_command_the_terminal(self):
+        body = "\x1b[2Jé\n".encode() + b"\xff"
+        completed(expired=-HOUR, forgotten=-2 * HOUR, key="k", path="/\x1b]0;x\x07", body=body)
+        out, _ = run("idempotency_show", "k", "--body")
+        assert "\x1b" not in out
+        assert "\x07" not in out
+        assert out.endswith("\\x1b[2Jé\n\\xff\n")
+
+    @pytest.mark.django_db(databases=["default", "other"])
+    def test_the_database_can_be_named(self):
+        stored("processing", key="k", using="other")
+        assert "processing" in run("idempotency_show", "k", "--database=other")[0]
+        assert not IdempotencyRecord.objects.exists()
