@@ -13,7 +13,16 @@ from .scenarios import Scenario
 from .upkeep import purge, recover, staff_release
 
 FAILING = ("keep", "fail")
-WILD = ("keep", "fail", "COMMIT keep", "COMMIT fail", "COMMIT work keep", "ROLLBACK keep", "ROLLBACK work keep", "ROLLBACK work fail")
+WILD = (
+    "keep",
+    "fail",
+    "COMMIT keep",
+    "COMMIT fail",
+    "COMMIT work keep",
+    "ROLLBACK keep",
+    "ROLLBACK work keep",
+    "ROLLBACK work fail",
+)
 
 LUCKY = Scenario("AAA")
 PROMPT = Scenario("AAA", clock=False)
@@ -32,5 +41,7 @@ class Mutation(NamedTuple):
 
 MUTATIONS = (
     Mutation("the owner does not wait for its lock", ("the owner waits",), PROMPT),
-    Mutation("a duplicate takes over at any age", ("a young claim is left alone", "age in the takeover's lock"), PROMPT),
+    Mutation(
+        "a duplicate takes over at any age", ("a young claim is left alone", "age in the takeover's lock"), PROMPT
+    ),
 )

@@ -14,7 +14,7 @@ from ...core.states import State
 from ...models import IdempotencyRecord
 from . import statements
 from .errors import own_statement
-from .statements import COLUMNS, Statement, Values, slot, stored_record
+from .statements import COLUMNS, Slot, Statement, Values, slot, stored_record
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -46,6 +46,11 @@ class Dialect(ABC):
     @property
     def connection(self) -> BaseDatabaseWrapper:
         return connections[self.alias]
+
+    @property
+    def id(self) -> Slot:
+        """The place of a record's id in a statement."""
+        return slot("id")
 
     def fetch(self, statement: Statement, values: Values) -> list[Any] | None:
         with own_statement(), self.connection.cursor() as cursor:
@@ -81,11 +86,11 @@ class Dialect(ABC):
 
     def claimed(self) -> Records:
         """The record, while it is unfinished and the claim in it is ours."""
-        return self.records().filter(id=slot("id"), claim=slot("claim"), state=State.PROCESSING.value)
+        return self.records().filter(id=self.id, claim=slot("claim"), state=State.PROCESSING.value)
 
     @cached_property
     def read(self) -> Statement:
-        return statements.select(self.connection, self.records().filter(id=slot("id")).values_list(*COLUMNS, self.now))
+        return statements.select(self.connection, self.records().filter(id=self.id).values_list(*COLUMNS, self.now))
 
     def stored(self, operation: Operation) -> StoredRecord | None:
         """What the database holds for an operation."""
@@ -113,7 +118,7 @@ class Dialect(ABC):
     def forget(self) -> Statement:
         """Delete a record that has outlived its tombstone: it, and not one that was claimed again since."""
         past = Q(state__in=[State.COMPLETED.value, State.TOMBSTONE.value], forget_at__lte=self.now)
-        return statements.delete(self.connection, self.records().filter(past, id=slot("id")))
+        return statements.delete(self.connection, self.records().filter(past, id=self.id))
 
 
 def claim_values(operation: Operation, number: int, *, token: int) -> Values:
