@@ -3,23 +3,27 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
 from django.db.utils import ConnectionHandler
 
+from benchmarks.models import Payment
 from benchmarks.settings import postgresql
-from benchmarks.views import USER_ID
 
 
 @contextmanager
-def fresh_database(alias: str) -> Iterator[None]:
-    """A migrated, empty database under this alias; whatever was there under its name is dropped."""
+def fresh_database(alias: str, *app: str) -> Iterator[None]:
+    """
+    An empty database under this alias, with the tables of one app or of all, and the payments.
+
+    Whatever was there under its name is dropped before, and this one afterwards.
+    """
     name = connections[alias].settings_dict["NAME"]
     on_server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"')
     try:
-        call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
-        User.objects.using(alias).create(pk=USER_ID, username="payer")
+        call_command("migrate", *app, database=alias, verbosity=0)
+        with connections[alias].schema_editor() as editor:
+            editor.create_model(Payment)
         yield
     finally:
         connections[alias].close()

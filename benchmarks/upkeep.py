@@ -59,7 +59,7 @@ def forget_tombstones(rows: int) -> None:
 
 
 def purge_meanwhile(step: str, rows: int) -> Purge:
-    """The purge runs in a process of its own, as from cron; the requests come as fast as one client can."""
+    """The purge runs in a process of its own, as from cron; the requests come as fast as one client can send them."""
     command = [sys.executable, "-m", "benchmarks.purging", "large"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as purging:
         purging.stdout.readline()
@@ -68,13 +68,7 @@ def purge_meanwhile(step: str, rows: int) -> Purge:
         samples = []
         while purging.poll() is None:
             samples.append(milliseconds(LARGE.client, str(uuid.uuid4())))
-        seconds, touched = purging.stdout.read().split()
-    if purging.returncode or int(touched) < rows:
-        raise Misbehaviour(f"{step}: {touched} of {rows} rows, exit status {purging.returncode}")
-    return Purge(
-        step=step,
-        rows=int(touched),
-        seconds=float(seconds),
-        meanwhile=timing(samples),
-        requests=len(samples),
-    )
+        told = purging.stdout.read().split()
+    if purging.returncode or int(told[1]) < rows:
+        raise Misbehaviour(f"{step}: seconds and rows {told} of {rows}, exit status {purging.returncode}")
+    return Purge(step=step, rows=int(told[1]), seconds=float(told[0]), meanwhile=timing(samples), requests=len(samples))

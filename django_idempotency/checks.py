@@ -122,7 +122,10 @@ def _is_anonymous(view: Any) -> bool:
 
 @register(deploy=True)
 def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    used = {policy.database or "default" for policy in map(conf.get_policy, conf.profiles())}
+    from .backends.db import database
+
+    sound = [name for name, profile in conf.profiles().items() if not any(conf.faults(profile))]
+    used = {database(policy) for policy in map(conf.get_policy, sound)}
     return [
         Warning(
             f"Idempotency records live in {alias!r}, a SQLite database: one idempotent request runs at a time.",

@@ -158,7 +158,8 @@ class _Service:
         try:
             return engine.run(self.backend, operation, work, wait=self.exchange.wait())
         except Exception as error:
-            self._send(signals.released, operation=operation, response=None, error=error)
+            if getattr(error, "outcome_known", True):
+                self._send(signals.released, operation=operation, response=None, error=error)
             raise
 
     def _work(self, claim: Claim, call: Callable[[], Any]) -> Snapshot | None:

@@ -122,6 +122,11 @@ class TransactionBroken(IdempotencyError):
 
     code = "transaction-broken"
 
+    def __init__(self, detail: str | None = None, *, outcome_known: bool = True) -> None:
+        super().__init__(detail)
+        self.outcome_known = outcome_known
+        """Whether it is certain that nothing was kept; else the record is `unknown` and its key is not free."""
+
 
 class Kept(Exception):
     """

@@ -36,6 +36,7 @@ def fragile(servers: Servers) -> Iterator[Fragile]:
     place = services.Server(host="127.0.0.1", port=cluster.port, user="postgres")
     live = servers.start(servers.databases.new("postgresql", place))
     yield Fragile(live=live, cluster=cluster)
+    servers.stop(live)
     servers.databases.abandon(place)
     cluster.close()
 

@@ -1,5 +1,7 @@
 """An owner that is stopped, as a frozen machine is: it holds its lock until the database loses patience with it."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.crashes.expectations import paid_once
@@ -12,11 +14,13 @@ from tests.support.services import skip_unless_chosen
 IMPATIENT = {"OPTIONS": {"options": "-c idle_in_transaction_session_timeout=1000"}}
 
 
-@pytest.fixture
-def impatient(servers: Servers) -> Live:
+@pytest.fixture(scope="module")
+def impatient(servers: Servers) -> Iterator[Live]:
     """A server whose database cuts a transaction that does nothing for a second."""
     skip_unless_chosen("postgresql")
-    return servers.get("postgresql", place=IMPATIENT)
+    live = servers.start(servers.databases.new("postgresql"), place=IMPATIENT)
+    yield live
+    servers.stop(live)
 
 
 @pytest.mark.parametrize("point", ["after-lock", "view", "before-complete", "after-complete", "before-commit"])

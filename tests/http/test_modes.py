@@ -35,7 +35,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 CROWD = 20
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pgbouncer() -> Iterator[Pgbouncer]:
     """pgbouncer in front of the tests' PostgreSQL."""
     pgbouncer = Pgbouncer(services.pgbouncer_binary(), services.postgresql())
@@ -43,18 +43,21 @@ def pgbouncer() -> Iterator[Pgbouncer]:
     pgbouncer.close()
 
 
-@pytest.fixture(params=[*SETTINGS, "pgbouncer", "ATOMIC_REQUESTS on SQLite"])
-def mode(request: pytest.FixtureRequest, servers: Servers) -> Live:
+@pytest.fixture(scope="module", params=[*SETTINGS, "pgbouncer", "ATOMIC_REQUESTS on SQLite"])
+def mode(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Live]:
     """A server in one of the modes."""
     vendor = "sqlite" if "SQLite" in request.param else "postgresql"
     services.skip_unless_chosen(vendor)
     if vendor == "sqlite":
-        return servers.get("sqlite", place={"ATOMIC_REQUESTS": True})
-    if request.param == "pgbouncer":
+        settings = SETTINGS["ATOMIC_REQUESTS"]
+    elif request.param == "pgbouncer":
         server = request.getfixturevalue("pgbouncer").server
-        place = {"HOST": server.host, "PORT": server.port, "DISABLE_SERVER_SIDE_CURSORS": True}
-        return servers.get("postgresql", place=place)
-    return servers.get("postgresql", **SETTINGS[request.param])
+        settings = {"place": {"HOST": server.host, "PORT": server.port, "DISABLE_SERVER_SIDE_CURSORS": True}}
+    else:
+        settings = SETTINGS[request.param]
+    live = servers.start(servers.databases.new(vendor), **settings)
+    yield live
+    servers.stop(live)
 
 
 @pytest.mark.parametrize("path", BOTH)
@@ -118,13 +121,15 @@ def test_a_kill_is_survived(mode: Live, barriers: Barriers, key: str, point: str
 
 
 @pytest.fixture(scope="module")
-def rotated(servers: Servers) -> tuple[Live, Live]:
+def rotated(servers: Servers) -> Iterator[tuple[Live, Live]]:
     """Two releases on one database: with the old secret, and with a new one that still knows the old."""
     services.skip_unless_chosen("postgresql")
     database = servers.databases.new("postgresql")
     old = servers.start(database, workers=1, threads=2, SECRET_KEY="old")
     new = servers.start(database, workers=1, threads=2, SECRET_KEY="new", SECRET_KEY_FALLBACKS=["old"])
-    return old, new
+    yield old, new
+    servers.stop(old)
+    servers.stop(new)
 
 
 @pytest.mark.parametrize("path", BOTH)

@@ -6,6 +6,7 @@ from tests.support.barriers import Barriers
 from tests.support.kinds import BOTH, EVERY_KIND, both
 from tests.support.live import Live, Servers
 from tests.support.problems import problem
+from tests.support.services import skip_unless_chosen
 
 MALFORMED = {
     "empty": [b"Idempotency-Key:"],
@@ -161,6 +162,7 @@ def test_an_unknown_outcome_is_409_without_retry_after(postgres: Live, path: str
 
 @pytest.mark.parametrize("path", BOTH)
 def test_an_unreachable_sqlite_is_503_and_the_view_has_not_run(servers: Servers, path: str, key: str) -> None:
+    skip_unless_chosen("sqlite")
     lost = servers.get("sqlite", workers=1, threads=2, place={"NAME": "/nowhere/at/all.sqlite3"})
     answer = lost.client.post(path, key=key)
     problem(answer, 503, "store-unavailable", retryable=True)

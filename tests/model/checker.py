@@ -144,9 +144,9 @@ def serve_once_more(scenario: Scenario, database: Database, payload: str) -> str
             outcomes = resume(steps, result).execute(database, LAST)
             if not outcomes or outcomes[0].fault:
                 return "when all was over, a retry waits for ever"
-            broken = broken_by_change(database, outcomes[0].database, tame=scenario.tame)
+            broken = broken_by_change(database, outcomes[0].database, scenario)
             if broken:
                 return broken
             database, result = outcomes[0].database, outcomes[0].result
     except StopIteration as stop:
-        return broken_by_retry(stop.value, tame=scenario.tame)
+        return broken_by_retry(stop.value, payload, scenario)

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from .database import COMPLETED, IN_DOUBT, OLD, PROCESSING, TOMBSTONE, Database, Row
+from .database import COMPLETED, IN_DOUBT, OLD, PROCESSING, TOMBSTONE, UNKNOWN, Database, Row
 from .protocol import EXPIRED, FAILED, FRESH, NOBODY_KNOWS, REPLAYED, Answer, Request
 from .scenarios import Scenario
 
 ANSWERED = (COMPLETED, TOMBSTONE)
 
 
-def broken_by_change(before: Database, after: Database, *, tame: bool) -> str | None:
-    """What a change of the database breaks. `tame`: no view ends the transaction itself."""
+def broken_by_change(before: Database, after: Database, scenario: Scenario) -> str | None:
+    """What a change of the database breaks."""
     if before.row == after.row and before.effects == after.effects:
         return None
-    return _effects_broken(after, tame=tame) or _history_broken(before.row, after.row)
+    return (
+        _effects_broken(after.row, after.effects)
+        or _doubt_broken(after.row, after.effects, scenario)
+        or _history_broken(before.row, after.row)
+    )
 
 
-def _effects_broken(database: Database, *, tame: bool) -> str | None:
-    row, effects = database.row, database.effects
+def _effects_broken(row: Row | None, effects: tuple[int, ...]) -> str | None:
+    """Effects exist once, and with their record; an answer with its effect."""
     if len(effects) > 1:
         return f"the effects of runs {effects} are both committed"
     if effects and row is None:
         return f"run {effects[0]} has effects, and no record tells of them"
     if effects and row.state in ANSWERED and row.answer != effects[0]:
         return f"the effect is of run {effects[0]}, the answer of run {row.answer}"
-    if effects and row.state not in ANSWERED and tame:
-        return f"run {effects[0]} has effects, and its answer cannot be replayed"
     if row and row.state in ANSWERED and row.answer not in effects:
         return f"the answer of run {row.answer} is stored without its effect"
     return None
+
+
+def _doubt_broken(row: Row | None, effects: tuple[int, ...], scenario: Scenario) -> str | None:
+    """Only views that end their transaction themselves have effects without an answer, or an unknown outcome."""
+    if row is None or row.state in ANSWERED or not scenario.is_tame(row.fingerprint):
+        return None
+    if effects:
+        return f"run {effects[0]} has effects, and its answer cannot be replayed"
+    return f"nobody broke a transaction, and yet {row}" if row.state == UNKNOWN else None
 
 
 def _history_broken(before: Row | None, after: Row | None) -> str | None:
@@ -53,7 +64,7 @@ def broken_by_answer(answer: Answer, request: Request, database: Database, scena
     """What is broken where a client gets this answer. A view that commits on its own may say that it failed."""
     if answer.kind in (FRESH, REPLAYED):
         return _success_broken(answer, request, database, scenario)
-    if answer == FAILED and scenario.tame:
+    if answer == FAILED and scenario.is_tame(request.fingerprint):
         return _failure_broken(request, database)
     return None
 
@@ -108,7 +119,10 @@ def _luck_wasted(row: Row | None, answers: list[Answer], scenario: Scenario) -> 
     return None
 
 
-def broken_by_retry(answer: Answer, *, tame: bool) -> str | None:
+def broken_by_retry(answer: Answer, payload: str, scenario: Scenario) -> str | None:
     """What is broken when, all being over, the client tries once more and gets this."""
-    fine = answer.kind in (FRESH, REPLAYED) or answer == EXPIRED or (answer == NOBODY_KNOWS and not tame)
-    return None if fine else f"when all was over, a retry got {answer}"
+    if answer.kind in (FRESH, REPLAYED) or answer == EXPIRED:
+        return None
+    if answer == NOBODY_KNOWS and not scenario.is_tame(payload):
+        return None
+    return f"when all was over, a retry got {answer}"

@@ -1,7 +1,7 @@
 """
-The claim protocol, as section 3 of the design has it, one `yield` for each statement.
+The claim protocol, one `yield` for each statement, as django_idempotency.backends.db follows it.
 
-A mutation takes one rule out: `me.keeps(rule)` is false then, or `me.where` leaves a column out.
+A mutation takes rules out: `me.keeps(rule)` is false then, and `me.where` leaves a column out of a WHERE.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .statements import (
     LockNotAvailable,
     Read,
     Rollback,
+    SameTransaction,
     Update,
     Where,
     Work,
@@ -41,32 +42,76 @@ class Answer(NamedTuple):
 
 
 FRESH, REPLAYED = "2xx", "replay"
-FAILED, BROKEN, UNAVAILABLE = Answer("failed"), Answer("500"), Answer("503")
-IN_FLIGHT, REUSED, EXPIRED, NOBODY_KNOWS = Answer("409"), Answer("422"), Answer("412"), Answer("outcome-unknown")
+FAILED, BROKEN, UNAVAILABLE = Answer("failure"), Answer("broken transaction"), Answer("503")
+IN_FLIGHT, REUSED, EXPIRED, NOBODY_KNOWS = Answer("409"), Answer("422"), Answer("412"), Answer("outcome unknown")
 
 AGAIN, TAKE_OVER, GONE = "read again", "take over", "forgotten"
+KEPT, UNDONE, OUT_OF_BOUNDS = "kept", "undone", "out of bounds"
 
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request. Its number names its run."""
+    """One HTTP request. Its number names its run. `endings` are the ways in which its view may go on."""
 
     number: int
-    fingerprint: str = "A"
+    fingerprint: str
     endings: tuple[str, ...] = ("keep",)
     mutations: frozenset[str] = frozenset()
-    attempts: int = 3
+
+    @property
+    def xid(self) -> tuple[int, int]:
+        """Of the transaction in which the view starts."""
+        return self.number, 0
+
+    @property
+    def attempts(self) -> int:
+        return 3 if self.keeps("what is unclear is read again") else 1
 
     def keeps(self, rule: str) -> bool:
         return rule not in self.mutations
 
     def claim_number(self, attempt: int) -> int:
         """Another one for each attempt: who has seen the last one must not touch the next."""
-        return 10 * self.number + (attempt if self.keeps("a claim has a number of its own") else 0)
+        return 10 * self.number + (attempt if self.keeps("every claim has its own number") else 0)
 
     def where(self, statement: str, **columns: Any) -> Where:
         """The WHERE of a statement, without the columns that a mutation drops."""
         return tuple((name, value) for name, value in columns.items() if self.keeps(f"{name} in {statement}"))
+
+
+def committed(me: Request) -> Steps:
+    """Everybody sees the claim before the view runs; the row lock tells whether its owner lives."""
+    for attempt in range(me.attempts):
+        outcome = yield from attempt_committed(me, me.claim_number(attempt))
+        if outcome is not AGAIN:
+            return outcome
+    return IN_FLIGHT
+
+
+def attempt_committed(me: Request, number: int) -> Steps:
+    """One statement inserts the claim or reads the record: its snapshot comes first, its INSERT later."""
+    seen = yield Read()
+    if seen is not None:
+        verdict = yield from judged(me, seen)
+        return (yield from take_over(me, seen)) if verdict is TAKE_OVER else verdict
+    won = yield from insert(me, Row(number, me.fingerprint, PROCESSING), within=False)
+    if isinstance(won, Answer):
+        return won
+    if won or not me.keeps("nothing inserted does not mean free"):
+        return (yield from own(me, number))
+    return AGAIN
+
+
+def judged(me: Request, seen: Row) -> Steps:
+    """A record that has outlived its tombstone is deleted: it, and not one that was claimed again since."""
+    verdict = judge(me, seen)
+    if verdict is not GONE:
+        return verdict
+    try:
+        yield Change(me.where("forget", answered=True, age=FORGOTTEN), None)
+    except LockNotAvailable:
+        return IN_FLIGHT
+    return AGAIN
 
 
 def judge(me: Request, seen: Row) -> Any:
@@ -86,40 +131,8 @@ def judge(me: Request, seen: Row) -> Any:
     return TAKE_OVER
 
 
-def committed(me: Request) -> Steps:
-    """A claim that everybody sees before the view runs."""
-    for attempt in range(me.attempts):
-        outcome = yield from attempt_committed(me, me.claim_number(attempt))
-        if outcome is not AGAIN:
-            return outcome
-    return IN_FLIGHT
-
-
-def attempt_committed(me: Request, number: int) -> Steps:
-    """One statement inserts the claim or reads the record: its snapshot comes first, its INSERT later."""
-    seen = yield Read()
-    if seen is None:
-        return (yield from claim(me, number))
-    verdict = judge(me, seen)
-    if verdict is GONE:
-        return (yield from forget(me))
-    if verdict is TAKE_OVER:
-        return (yield from take_over(me, seen))
-    return verdict
-
-
-def claim(me: Request, number: int) -> Steps:
-    """Nothing inserted never means that the key is free."""
-    won = yield from insert(me, Row(number, me.fingerprint, PROCESSING), within=False)
-    if isinstance(won, Answer):
-        return won
-    if won or not me.keeps("an empty claim is not free"):
-        return (yield from own(me, number))
-    return AGAIN
-
-
 def insert(me: Request, row: Row, *, within: bool) -> Steps:
-    """A gate that is shut tells at once what an INSERT would wait for."""
+    """A gate that is shut tells at once what the INSERT would wait for."""
     try:
         if me.keeps("a claim does not wait"):
             yield Gate()
@@ -130,34 +143,30 @@ def insert(me: Request, row: Row, *, within: bool) -> Steps:
         return UNAVAILABLE
 
 
-def forget(me: Request) -> Steps:
-    """A record that has outlived its tombstone gives way."""
-    try:
-        yield Change(me.where("forget", answered=True, age=FORGOTTEN), None)
-    except LockNotAvailable:
-        return IN_FLIGHT
-    return AGAIN
-
-
 def own(me: Request, number: int) -> Steps:
-    """The owner waits for its lock."""
+    """The owner waits for its lock: a claim that stands in its gate would starve it."""
     where = me.where("the owner's lock", claim=number, state=PROCESSING, token=0)
-    return (yield from lock(me, where, number, waits=me.keeps("the owner waits")))
+    held = yield from lock(me, where, waits=me.keeps("the owner waits"))
+    return (yield from run(me, number)) if held is True else held
 
 
 def take_over(me: Request, seen: Row) -> Steps:
     """Lock what seems abandoned, at once or not at all, and ask again for all that was read."""
-    where = me.where(
-        "the takeover's lock", claim=seen.claim, state=PROCESSING, token=0, fingerprint=me.fingerprint, age=OLD
-    )
-    return (yield from lock(me, where, seen.claim, waits=False))
+    held = yield from lock(me, abandoned(me, seen), waits=False)
+    return (yield from run(me, seen.claim)) if held is True else held
 
 
-def lock(me: Request, where: Where, number: int, *, waits: bool) -> Steps:
+def abandoned(me: Request, seen: Row) -> Where:
+    columns = {"claim": seen.claim, "state": PROCESSING, "token": 0, "fingerprint": me.fingerprint, "age": OLD}
+    return me.where("the takeover's lock", **columns)
+
+
+def lock(me: Request, where: Where, *, waits: bool) -> Steps:
     """
-    The row lock is the lease; it is taken by a write, so that a raw COMMIT publishes that the view has started.
+    True, with the row locked; or what to do instead.
 
-    No row: the claim is somebody else's now.
+    It is locked by a write, so that a raw COMMIT publishes that the view has started. No row: the claim is somebody
+    else's now.
     """
     started = (("token", 1),) if me.keeps("a raw COMMIT publishes the start") else ()
     try:
@@ -166,44 +175,55 @@ def lock(me: Request, where: Where, number: int, *, waits: bool) -> Steps:
         return IN_FLIGHT
     except ConnectionLost:
         return UNAVAILABLE
-    if held is None and me.keeps("no row to lock is not free"):
-        return AGAIN
-    return (yield from run(me, number))
+    return True if held or not me.keeps("no row to lock does not mean free") else AGAIN
 
 
 def run(me: Request, claim: int) -> Steps:
     """The view, the completing UPDATE as the last statement, COMMIT."""
-    try:
-        kept = yield from view(me)
-        hit = kept and (yield complete(me, claim))
-    except (ConnectionLost, LockNotAvailable):
-        kept = False
-    if not kept:
+    end = yield from perform(me, claim)
+    if end != KEPT:
         yield from roll_back()
-        return (yield from release(me, claim))
-    if hit != 1 and me.keeps("complete must hit one row"):
-        yield from roll_back()
-        return (yield from doubt(me, me.where("doubt", claim=claim, state=PROCESSING), BROKEN))
+        return (yield from (release(me, claim) if end == UNDONE else broken(me, claim)))
     try:
-        yield Commit(flush=me.keeps("an answer waits for the disk"), hook=True)
+        yield commit(me)
     except (ConnectionLost, HookError):
         return (yield from ask(me, claim))
     return Answer(FRESH, me.number)
 
 
-def complete(me: Request, claim: int) -> Update:
-    where = me.where("complete", claim=claim, state=PROCESSING, transaction=(me.number, 0))
-    return Update(where, (("state", COMPLETED), ("answer", me.number), ("token", 1), ("age", YOUNG)))
+def perform(me: Request, claim: int) -> Steps:
+    """The view and the completing UPDATE: how that ended."""
+    try:
+        ending = yield from view(me)
+        if ending == "keep":
+            hit = yield complete(me, claim)
+            return KEPT if hit == 1 or not me.keeps("complete must hit one row") else OUT_OF_BOUNDS
+        # Not after an error of the database: it answers nothing then until the transaction has ended.
+        if ending == "fail" and me.keeps("a failed view is asked for its transaction"):
+            return UNDONE if (yield SameTransaction(me.xid)) else OUT_OF_BOUNDS
+    except (ConnectionLost, LockNotAvailable):
+        pass
+    return UNDONE
 
 
 def view(me: Request) -> Steps:
-    """The user's code: its effect, then what it should not do, then whether its answer is to be kept."""
-    ending = yield Work(me.number, me.endings)
-    deeds = tuple(ending.split())
+    """The user's code: its effect, what it does to the transaction, and how it ends."""
+    deeds = tuple((yield Work(me.number, me.endings)).split())
     while len(deeds) > 1:
-        yield {"COMMIT": Commit(), "ROLLBACK": Rollback(), "work": Work(me.number, ("go on",), starts=False)}[deeds[0]]
+        yield {"COMMIT": Commit(), "ROLLBACK": Rollback(), "work": Work(me.number, ("goes on",), starts=False)}[
+            deeds[0]
+        ]
         deeds = deeds[1:]
-    return deeds[0] == "keep"
+    return deeds[0]
+
+
+def complete(me: Request, claim: int) -> Update:
+    where = me.where("complete", claim=claim, state=PROCESSING, transaction=me.xid)
+    return Update(where, (("state", COMPLETED), ("answer", me.number), ("token", 1), ("age", YOUNG)))
+
+
+def commit(me: Request) -> Commit:
+    return Commit(flush=me.keeps("an answer waits for the disk"), hook=True)
 
 
 def roll_back() -> Steps:
@@ -214,33 +234,36 @@ def roll_back() -> Steps:
 
 
 def release(me: Request, claim: int) -> Steps:
-    """Delete the unfinished claim. One that a raw COMMIT has published stays, and nobody knows its outcome."""
+    """Delete the unfinished claim; one that a raw COMMIT has published stays, and nobody knows its outcome."""
     try:
-        if (yield delete_unfinished(me, claim)):
-            return FAILED
+        if not (yield delete_unfinished(me, claim)):
+            yield from doubt(me, me.where("doubt", claim=claim, state=PROCESSING, started=True))
     except LockNotAvailable:
-        return FAILED  # somebody else runs under this claim, and settles it
-    return (yield from doubt(me, me.where("doubt", claim=claim, state=PROCESSING, started=True), FAILED))
-
-
-def doubt(me: Request, where: Where, answer: Answer) -> Steps:
-    """The view ended the transaction itself: nobody knows what it has committed."""
-    if me.keeps("a broken boundary is unknown"):
-        try:
-            if (yield Change(where, (("state", UNKNOWN),))):
-                return BROKEN
-        except LockNotAvailable:
-            pass
-    return answer
+        pass  # somebody else runs under this claim, and settles it
+    return FAILED
 
 
 def delete_unfinished(me: Request, claim: int) -> Change:
     where = me.where("release", claim=claim, state=PROCESSING, token=0)
-    return Change(where, None, skip_locked=not me.keeps("release waits"))
+    return Change(where, None, skip_locked=not me.keeps("a release waits"))
+
+
+def broken(me: Request, claim: int) -> Steps:
+    """The view has ended its transaction itself: nobody knows what it has committed."""
+    yield from doubt(me, me.where("doubt", claim=claim, state=PROCESSING))
+    return BROKEN
+
+
+def doubt(me: Request, where: Where) -> Steps:
+    if me.keeps("a broken boundary is unknown"):
+        try:
+            yield Change(where, (("state", UNKNOWN),))
+        except LockNotAvailable:
+            pass
 
 
 def ask(me: Request, claim: int) -> Steps:
-    """An exception out of COMMIT is not a failure: rule 3's DELETE on a fresh connection, then read."""
+    """An exception out of COMMIT is not a failure: the DELETE of a release on a fresh connection, then read."""
     if not me.keeps("COMMIT's exception is no failure"):
         return FAILED
     if not me.keeps("COMMIT's exception is no success"):
@@ -257,7 +280,7 @@ def settle(me: Request) -> Steps:
     """What became of a run whose COMMIT raised: somebody else's answer only where it is the answer to this request."""
     seen = yield Read()
     if seen is None:
-        return IN_FLIGHT
+        return UNAVAILABLE
     if seen.state == COMPLETED and not me.keeps("what is read after COMMIT is judged"):
         return Answer(REPLAYED, seen.answer)
     verdict = judge(me, seen)
@@ -275,41 +298,37 @@ def joined(me: Request) -> Steps:
 
 def attempt_joined(me: Request, number: int) -> Steps:
     seen = yield Read()
-    if seen is None:
-        return (yield from claim_joined(me, number))
-    verdict = judge(me, seen)
-    if verdict is GONE:
-        return (yield from forget(me))
-    if verdict is TAKE_OVER:
-        return (yield from take_over(me, seen))
-    return verdict
-
-
-def claim_joined(me: Request, number: int) -> Steps:
-    token = 1 if me.keeps("a raw COMMIT publishes the start") else 0
-    won = yield from insert(me, Row(number, me.fingerprint, PROCESSING, token), within=True)
+    if seen is not None:
+        verdict = yield from judged(me, seen)
+        return (yield from take_over_joined(me, seen)) if verdict is TAKE_OVER else verdict
+    started = 1 if me.keeps("a raw COMMIT publishes the start") else 0
+    won = yield from insert(me, Row(number, me.fingerprint, PROCESSING, started), within=True)
     if isinstance(won, Answer):
         return won
-    if won or not me.keeps("an empty claim is not free"):
-        return (yield from run_joined(me, number))
+    if won or not me.keeps("nothing inserted does not mean free"):
+        return (yield from run_joined(me, number, release_joined))
     return AGAIN
 
 
-def run_joined(me: Request, number: int) -> Steps:
+def take_over_joined(me: Request, seen: Row) -> Steps:
+    """What the dead owner of a committed claim has left."""
+    held = yield from lock(me, abandoned(me, seen), waits=False)
+    return (yield from run_joined(me, seen.claim, release)) if held is True else held
+
+
+def run_joined(me: Request, claim: int, undo: Any) -> Steps:
+    end = yield from perform(me, claim)
+    if end != KEPT:
+        yield from roll_back()
+        return (yield from (undo(me, claim) if end == UNDONE else broken(me, claim)))
     try:
-        kept = yield from view(me)
-        hit = kept and (yield complete(me, number))
-    except (ConnectionLost, LockNotAvailable):
-        yield from roll_back()
-        return FAILED
-    if not kept:
-        yield from roll_back()
-        return FAILED
-    if hit != 1 and me.keeps("complete must hit one row"):
-        yield from roll_back()
-        return BROKEN
-    try:
-        yield Commit(flush=me.keeps("an answer waits for the disk"), hook=True)
+        yield commit(me)
     except (ConnectionLost, HookError):
         return (yield from settle(me)) if me.keeps("COMMIT's exception is no failure") else FAILED
     return Answer(FRESH, me.number)
+
+
+def release_joined(me: Request, claim: int) -> Steps:
+    """A claim that was never committed needs no release."""
+    yield from ()
+    return FAILED

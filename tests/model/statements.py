@@ -192,6 +192,18 @@ class Rollback:
 
 
 @dataclass(frozen=True)
+class SameTransaction:
+    """Whether pg_current_xact_id_if_assigned() is the one that is expected. In a new transaction there is none."""
+
+    xid: tuple[int, int]
+
+    def execute(self, database: Database, actor: int) -> list[Outcome]:
+        own = database.transaction(actor)
+        same = own is not None and own.xid == self.xid
+        return [Outcome("finds its own" if same else "finds another one", database, same)]
+
+
+@dataclass(frozen=True)
 class Work:
     """The view writes its effect, and goes on in one of these ways."""
 

@@ -13,7 +13,7 @@ from .invariants import broken_by_answer, broken_by_change, broken_by_work
 from .programs import Node, Programs
 from .protocol import Answer
 from .scenarios import Actor, Scenario
-from .statements import LOST, REFUSED, Commit, Outcome, Rollback, Update, Work
+from .statements import LOST, REFUSED, Commit, Outcome, Rollback, SameTransaction, Update, Work
 
 FREE, CRASH, LOSS, RESTART = range(-1, 3)
 
@@ -81,7 +81,7 @@ class World:
             broken = broken_by_work(actor.request, before)
             if broken:
                 return broken
-        return broken_by_change(before, after, tame=self.scenario.tame)
+        return broken_by_change(before, after, self.scenario)
 
     def events(self, database: int) -> list[Move]:
         """What happens without anybody's doing: time, the end of a lost transaction, a crash of the server."""
@@ -92,7 +92,7 @@ class World:
                     label,
                     self.number(after),
                     cost=cost,
-                    broken=broken_by_change(before, after, tame=self.scenario.tame),
+                    broken=broken_by_change(before, after, self.scenario),
                 )
                 for label, after, cost in self._changes(before)
             ]
@@ -117,7 +117,7 @@ def _outcomes(statement: Any, before: Database, number: int) -> list[Outcome]:
     if own.fate == CUT:
         return [Outcome("finds its connection cut", before.rollback(own), LOST)]
     outcomes = statement.execute(before, number)
-    if isinstance(statement, Commit | Rollback | Update | Work):
+    if isinstance(statement, Commit | Rollback | SameTransaction | Update | Work):
         fate = _lose(before, number, statement)
         outcomes = [*outcomes, Outcome("loses its connection", fate, LOST, fault=True)]
     return outcomes

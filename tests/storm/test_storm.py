@@ -27,6 +27,7 @@ def test_after_a_storm_every_key_has_one_effect_and_one_answer(servers: Servers,
     live = servers.start(servers.databases.new(vendor), workers=3, threads=8, place=place)
     storm = Storm(live, PATHS)
     storm.rage(SECONDS, clients=12)
+    servers.stop(live)
     keys = storm.log.answers
     assert {key for key, answers in keys.items() if len(answers) != 1} == set()
     effects = dict(live.database.query("SELECT key, count(*) FROM bank_payment GROUP BY key"))

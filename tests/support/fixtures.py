@@ -42,7 +42,7 @@ def live(request: pytest.FixtureRequest, servers: Servers) -> Live:
 @pytest.fixture(params=services.chosen_databases())
 def crowded(request: pytest.FixtureRequest, servers: Servers) -> Live:
     """A server with room for a crowd, and with the default settings."""
-    return servers.get(request.param, workers=2, threads=16)
+    return servers.get(request.param, threads=12)
 
 
 @pytest.fixture

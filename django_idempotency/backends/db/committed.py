@@ -82,16 +82,21 @@ class Committed:
 
     def _lock(self, run: Run) -> None:
         """Take up the claim. The owner waits for its own lock, because probers would starve it; a duplicate does not."""
-        deadline = time.monotonic() + (0 if run.claim.seen else PATIENCE)
-        while run.transaction is None:
-            got, run.transaction = self.dialect.lock_once(run.claim)
-            if got and run.transaction is None:
+        deadline = time.monotonic() + PATIENCE
+        while (transaction_id := self.dialect.lock_once(run.claim)) is None:
+            if run.claim.seen:
+                raise Held
+            if not self._still_ours(run.claim):
                 # The claim is somebody else's now: read afresh. This never means that the key is free.
                 raise Unclear
-            if not got:
-                if time.monotonic() >= deadline:
-                    raise Held
-                time.sleep(0.005)
+            if time.monotonic() >= deadline:
+                raise Held
+            time.sleep(0.005)
+        run.transaction = transaction_id
+
+    def _still_ours(self, claim: Claim) -> bool:
+        record = self.dialect.stored(claim.operation)
+        return record is not None and record.claim == claim.number and record.snapshot is None
 
     def _failed(self, run: Run, exc: BaseException) -> Outcome:
         """The transaction is over, and something other than success has ended it."""
@@ -99,7 +104,7 @@ class Committed:
             return self._failed_to_commit(run, exc)
         if isinstance(exc, BoundaryBroken):
             self._doubt(run, self.dialect.doubt)
-            raise TransactionBroken(BoundaryBroken.__doc__) from exc
+            raise TransactionBroken(BoundaryBroken.__doc__, outcome_known=False) from exc
         self._release(run)
         if isinstance(exc, NotKept):
             return Released(run.claim)

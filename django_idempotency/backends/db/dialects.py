@@ -89,6 +89,12 @@ class Dialect(ABC):
         return self.records().filter(id=self.id, claim=slot("claim"), state=State.PROCESSING.value)
 
     @cached_property
+    def insert(self) -> Statement:
+        """Insert a claim; it writes no row where the record is there already."""
+        row = {name: slot(name) for name in CLAIM_COLUMNS}
+        return statements.insert(self.connection, {**row, "claimed_at": self.now})
+
+    @cached_property
     def read(self) -> Statement:
         return statements.select(self.connection, self.records().filter(id=self.id).values_list(*COLUMNS, self.now))
 

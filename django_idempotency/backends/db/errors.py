@@ -40,13 +40,10 @@ def is_conflict(exc: BaseException) -> bool:
 
 def is_lost(exc: BaseException) -> bool:
     """Whether the connection may be unusable after this."""
-    faults = (fault for fault in (exc, exc.__cause__) if isinstance(fault, Error))
-    return any(
-        isinstance(fault, OperationalError | InterfaceError | InternalError)
-        and not is_conflict(fault)
-        and not is_held(fault)
-        for fault in faults
-    )
+    fault = exc.__cause__ if isinstance(exc, StoreUnavailable) else exc
+    if not isinstance(fault, OperationalError | InterfaceError | InternalError):
+        return False
+    return not is_conflict(fault) and not is_held(fault)
 
 
 def translated(exc: BaseException) -> BaseException:

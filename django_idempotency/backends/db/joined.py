@@ -86,7 +86,7 @@ class Joined(ABC, Generic[D]):
         if isinstance(exc, NotKept):
             return Released(run.claim)
         if isinstance(exc, BoundaryBroken):
-            raise TransactionBroken(BoundaryBroken.__doc__) from exc
+            raise TransactionBroken(BoundaryBroken.__doc__, outcome_known=False) from exc
         if conflicted(exc) and not self.dialect.connection.in_atomic_block:
             return Refused(InFlight(CONFLICT))
         raise exc
@@ -120,9 +120,9 @@ class JoinedPostgreSQL(Joined[PostgreSQL]):
 
     def _take_over(self, claim: Claim) -> Run:
         """Run what the dead owner of a committed claim has left."""
-        got, transaction_id = self.dialect.lock_once(claim)
+        transaction_id = self.dialect.lock_once(claim)
         if transaction_id is None:
-            raise Unclear if got else Held
+            raise Held
         return Run(claim, transaction_id)
 
     def work(self, run: Run, work: Work) -> None:
@@ -137,11 +137,12 @@ class JoinedPostgreSQL(Joined[PostgreSQL]):
                 self.dialect.change(self.dialect.release, claimed_values(run.claim))
 
     def _doubt(self, claim: Claim) -> None:
-        """Mark what a raw COMMIT has published, over a connection of its own: the caller's transaction is broken."""
+        """Leave a record of the doubt, over a connection of its own: the caller's transaction is broken."""
         connection = self.dialect.connection.copy()
         try:
             with own_statement(), connection.cursor() as cursor:
-                self.dialect.doubt.change(cursor, claimed_values(claim))
+                for statement in (self.dialect.insert, self.dialect.doubt):
+                    statement.execute(cursor, claim_values(claim.operation, claim.number, token=1))
         finally:
             connection.close()
 

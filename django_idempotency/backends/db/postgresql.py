@@ -37,16 +37,15 @@ ALONE = "pg_try_advisory_xact_lock(%s)"
 # followed it.
 LAZY = "set_config('synchronous_commit', 'off', true) = 'off'"
 # The row lock is the lease. It is taken by writing the token, for then a view that commits on its own publishes a
-# record that says "started": nobody runs it again. `alone` keeps claims with an old snapshot from waiting for this row.
-# The wait for the row is bounded, and the transaction's own bound is put back before the view runs.
+# record that says "started": nobody runs it again. The advisory lock keeps claims with an old snapshot from waiting for
+# this row, and tells at once that somebody else is at it. Should the row be locked all the same, by hand perhaps, the
+# wait is bounded; the transaction's own bound is put back before the view runs.
 LOCK = """
-WITH alone AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(%s) AS got, current_setting('lock_timeout') AS before),
-locked AS (
-    UPDATE {table} SET token = %s FROM alone
-    WHERE got AND id = %s AND claim = %s AND state = '{processing}' AND token = 0{conditions}
-    AND set_config('lock_timeout', '1000', true) IS NOT NULL
-    RETURNING set_config('lock_timeout', alone.before, true))
-SELECT got, (SELECT pg_current_xact_id()::text FROM locked) FROM alone
+UPDATE {table} SET token = %s
+WHERE id = %s AND claim = %s AND state = '{processing}' AND token = 0{conditions} AND pg_try_advisory_xact_lock(%s)
+AND set_config('lock_timeout', left(set_config('djidempotency.before', current_setting('lock_timeout'), true), 0) || '1000',
+    true) IS NOT NULL
+RETURNING pg_current_xact_id()::text, set_config('lock_timeout', current_setting('djidempotency.before'), true)
 """
 ABANDONED = " AND fingerprint = %s AND claimed_at <= statement_timestamp() - %s"
 
@@ -141,8 +140,8 @@ class PostgreSQL(Dialect):
         """Take up what somebody else left. What was read before may have changed: all of it is asked again."""
         return self._lock(ABANDONED, [slot("fingerprint"), Slot("guard", DurationField())])
 
-    def lock_once(self, claim: Claim) -> tuple[bool, str | None]:
-        """Try to take up a claim: whether nobody else is at it, and the id of the transaction that now holds the row."""
+    def lock_once(self, claim: Claim) -> str | None:
+        """Try to take up a claim: the id of the transaction that now holds it, or None."""
         seen = claim.seen
         values = {
             **claimed_values(claim),
@@ -151,13 +150,13 @@ class PostgreSQL(Dialect):
             "fingerprint": seen and seen.fingerprint,
             "guard": GUARD,
         }
-        got, transaction = self.fetch(self.lock_abandoned if seen else self.lock, values) or (False, None)
-        return got, transaction
+        row = self.fetch(self.lock_abandoned if seen else self.lock, values)
+        return str(row[0]) if row else None
 
     def _lock(self, conditions: str, slots: list[Slot]) -> Statement:
         table = self.connection.ops.quote_name(IdempotencyRecord._meta.db_table)
         sql = LOCK.format(table=table, processing=State.PROCESSING.value, conditions=conditions)
-        return Statement(sql, [advisory_slot(), slot("token"), self.id, slot("claim"), *slots])
+        return Statement(sql, [slot("token"), self.id, slot("claim"), *slots, advisory_slot()])
 
     @cached_property
     def release(self) -> Statement:

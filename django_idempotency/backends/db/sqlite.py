@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from django.db import Error
 from django.db.models import DateTimeField
 from django.utils import timezone
 
 from ...core.engine import Operation
-from . import statements
-from .dialects import CLAIM_COLUMNS, Dialect
-from .statements import Slot, Statement, Values, slot
+from .dialects import Dialect
+from .statements import Slot, Values, slot
 
 
 class SQLite(Dialect):
@@ -31,10 +28,6 @@ class SQLite(Dialect):
             "expires_at": expires_at,
             "forget_at": expires_at + operation.tombstone,
         }
-
-    @cached_property
-    def insert(self) -> Statement:
-        return statements.insert(self.connection, [*CLAIM_COLUMNS, "claimed_at"])
 
     def same_transaction(self, transaction: str | None) -> bool:
         """`transaction` is the savepoint round the view: it is gone once the view has ended the transaction."""

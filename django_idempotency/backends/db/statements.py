@@ -119,11 +119,10 @@ def _conversion(functions: list[Any], expression: Any) -> Convert:
     return convert
 
 
-def insert(connection: BaseDatabaseWrapper, columns: Iterable[str]) -> Statement:
+def insert(connection: BaseDatabaseWrapper, row: Values) -> Statement:
     """An INSERT that leaves an existing record alone; it writes no row then."""
-    fields = [_field(name) for name in columns]
     query = InsertQuery(IdempotencyRecord, on_conflict=OnConflict.IGNORE)
-    query.insert_values(fields, [IdempotencyRecord(**{name: slot(name) for name in columns})], raw=True)
+    query.insert_values([_field(name) for name in row], [IdempotencyRecord(**row)], raw=True)
     ((sql, parameters),) = query.get_compiler(connection=connection).as_sql()
     return Statement(sql, parameters)
 
