@@ -80,7 +80,7 @@ def _decorate(view: Any, *, rule: Rule) -> Any:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         policy, backend = rule.resolve()
         call = functools.partial(view, *args, **kwargs)
-        return _Service(_exchange(args, view, policy), backend, sender=wrapper).serve(call)
+        return _Service(_exchange(args, policy), backend, sender=wrapper).serve(call)
 
     wrapper.idempotent = rule  # type: ignore[attr-defined]
     return wrapper
@@ -98,12 +98,12 @@ def _refuse_view(view: Any) -> None:
             raise ImproperlyConfigured(MISPLACED)
 
 
-def _exchange(args: tuple[Any, ...], view: Any, policy: Policy) -> Exchange:
+def _exchange(args: tuple[Any, ...], policy: Policy) -> Exchange:
     """The adapter for the request among a view's arguments: its first, or its second where the first is `self`."""
     if "rest_framework.views" in sys.modules:
         from . import drf
 
-        if drf.is_dispatch(args) or drf.is_view(view):
+        if drf.is_dispatch(args):
             raise ImproperlyConfigured(MISPLACED)
         for argument in args[:2]:
             if drf.is_request(argument):
@@ -198,7 +198,8 @@ class _Service:
         signal.send_robust(self.sender, request=self.exchange.request, **arguments)
 
     def _later(self, signal: Any, **arguments: Any) -> None:
-        self.backend.on_commit(functools.partial(self._send, signal, **arguments))
+        if signal.has_listeners(self.sender):
+            self.backend.on_commit(functools.partial(self._send, signal, **arguments))
 
 
 def shortened(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -107,8 +108,8 @@ class Exchange:
 
     def fingerprints(self) -> tuple[bytes, ...]:
         """The fingerprint under the current secret, then under those still honoured."""
-        parts = [str(self.http.method).encode(), self.http.get_full_path().encode(), self.version().encode()]
-        parts += self.body_part()
+        asked = (str(self.http.method), self.http.get_full_path(), self.version())
+        parts = [*(part.encode() for part in asked), *self.body_part()]
         secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
         return tuple(fingerprints.fingerprint(secret, parts) for secret in secrets)
 
@@ -155,8 +156,8 @@ class Exchange:
         return self.policy.keeps_status(response.status_code) and not _is_login(response)
 
     def freeze(self, response: HttpResponseBase) -> Snapshot:
-        allowed = REPLAYED | {name.lower() for name in self.policy.replay_headers}
-        headers = tuple((n, v) for n, v in response.items() if n.lower() in allowed - NEVER_REPLAYED)
+        allowed = replayed_headers(tuple(self.policy.replay_headers))
+        headers = tuple((name, value) for name, value in response.items() if name.lower() in allowed)
         body = None if response.streaming else bytes(response.content)  # type: ignore[attr-defined]
         if body is not None and len(body) > self.policy.max_response:
             body = None
@@ -187,6 +188,11 @@ class Exchange:
         if error.retry_after is not None:
             response["Retry-After"] = str(error.retry_after)
         return response
+
+
+@cache
+def replayed_headers(added: tuple[str, ...]) -> frozenset[str]:
+    return (REPLAYED | {name.lower() for name in added}) - NEVER_REPLAYED
 
 
 MISPLACED = (

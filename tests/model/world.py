@@ -67,7 +67,7 @@ class World:
         place, after = self.programs.nodes[node], outcome.database
         reached = self.programs.step(node, outcome.result)
         label = f"{actor.name}: {type(place.statement).__name__} {outcome.label}"
-        broken = self._broken(actor, before, after, place)
+        broken = self._broken(actor, before, outcome, place)
         answer = self.programs.nodes[reached].result
         if isinstance(answer, Answer):
             label += f"; answers {answer}"
@@ -76,12 +76,10 @@ class World:
             after = after.retire(actor.number)
         return Move(label, self.number(after), reached, LOSS if outcome.fault else FREE, broken)
 
-    def _broken(self, actor: Actor, before: Database, after: Database, place: Node) -> str | None:
-        if isinstance(place.statement, Work) and place.statement.starts:
-            broken = broken_by_work(actor.request, before)
-            if broken:
-                return broken
-        return broken_by_change(before, after, self.scenario)
+    def _broken(self, actor: Actor, before: Database, outcome: Outcome, place: Node) -> str | None:
+        starts = isinstance(place.statement, Work) and place.statement.starts and outcome.result is not LOST
+        broken = broken_by_work(actor.request, before) if starts else None
+        return broken or broken_by_change(before, outcome.database, self.scenario)
 
     def events(self, database: int) -> list[Move]:
         """What happens without anybody's doing: time, the end of a lost transaction, a crash of the server."""
