@@ -47,15 +47,15 @@ def body_part(request: HttpRequest, policy: Policy) -> Parts:
     except (MultiPartParserError, UnreadablePostError) as exc:
         raise BodyInvalid from exc
     if is_json(media) and body:
-        return json_part(body, policy)
+        return json_part(request, body, policy)
     return bytes_part(request, body)
 
 
-def json_part(body: bytes, policy: Policy) -> Parts:
+def json_part(request: HttpRequest, body: bytes, policy: Policy) -> Parts:
     """JSON in its canonical form. Raises BodyInvalid where it is none."""
     ignored = () if callable(policy.fingerprint) else policy.fingerprint
     try:
-        return (b"json", fingerprints.canonical_json(body, ignored))
+        return (b"json", media_type(request).encode(), fingerprints.canonical_json(body, ignored))
     except (ValueError, RecursionError) as exc:
         raise BodyInvalid("The body is not the JSON that its content type promises.") from exc
 

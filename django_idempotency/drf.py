@@ -16,7 +16,7 @@ from . import bodies
 from .core import fingerprints
 from .core.engine import Snapshot
 from .core.policies import Policy
-from .exceptions import BodyTooLarge, IdempotencyError
+from .exceptions import BodyInvalid, BodyTooLarge, IdempotencyError
 from .http import STATUSES, Exchange
 
 
@@ -46,8 +46,14 @@ class DRFExchange(Exchange):
             return self._parsed_part()
         # After the bytes, so that the view may have both. What DRF cannot parse is DRF's own error, before any claim.
         if bodies.is_json(media) and body and self._parse() is not None:
-            return bodies.json_part(body, self.policy)
+            return self._json_part(body)
         return bodies.bytes_part(self.http, body)
+
+    def _json_part(self, body: bytes) -> bodies.Parts:
+        try:
+            return bodies.json_part(self.http, body, self.policy)
+        except BodyInvalid:
+            return self._parsed_part()  # in another charset, say: DRF could read it
 
     def _bytes(self, media: str) -> bytes | None:
         """The body as it came; None where it was read already or is too large to be held in memory."""
@@ -74,7 +80,11 @@ class DRFExchange(Exchange):
         if hasattr(data, "lists") or any(hasattr(value, "chunks") for value in getattr(data, "values", list)()):
             return bodies.form_part(_lists(data))
         ignored = self.policy.fingerprint
-        return (b"json", fingerprints.canonical(data, () if callable(ignored) else ignored))
+        return (
+            b"json",
+            bodies.media_type(self.http).encode(),
+            fingerprints.canonical(data, () if callable(ignored) else ignored),
+        )
 
     def finish(self, response: HttpResponseBase) -> HttpResponseBase:
         """Apply the view's `finalize_response` and render, inside the transaction; DRF does neither again."""

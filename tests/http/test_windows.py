@@ -3,16 +3,20 @@
 import statistics
 import time
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
 from tests.support.barriers import Barriers
+from tests.support.databases import RECORD, PostgresDatabase
 from tests.support.kinds import BOTH, both
 from tests.support.live import Live
 from tests.support.problems import problem
 
 COMMITTED = ["after-claim", "before-lock", "after-lock", "view", "before-complete", "after-complete", "before-commit"]
 JOINED = ["after-claim", "view", "before-complete", "after-complete", "before-commit"]
+# The two halves of the lock's number.
+ADVISORY = "SELECT classid::bigint, objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND pid = ?"
 
 
 def windows(paths: list[str], points: list[str]) -> list[tuple[str, str]]:
@@ -140,6 +144,42 @@ def test_a_duplicate_during_a_takeovers_long_view_answers_at_once(
     assert statistics.median(times) < 0.2
     assert taking.result().status_code == 201
     assert postgres.database.effects(key) == 1
+
+
+@pytest.mark.parametrize("path", BOTH)
+def test_an_owner_waits_for_whoever_is_looking_at_its_row(
+    postgres: Live, barriers: Barriers, path: str, key: str
+) -> None:
+    gate = barriers.gate("before-lock")
+    owner = postgres.client.start(path, key=key, at=gate)
+    held = gate.reached()
+    database = cast(PostgresDatabase, postgres.database)
+    with database.session() as prober:
+        prober.execute(f"SELECT FROM {RECORD} WHERE key = %s FOR UPDATE", [key])
+        held.release()
+        database.wait_until_blocked(held.backend)
+    assert owner.result().status_code == 201
+
+
+@pytest.mark.parametrize("path", BOTH)
+def test_an_owner_tries_again_for_the_lock_that_a_probers_claim_takes(
+    postgres: Live, barriers: Barriers, path: str, key: str
+) -> None:
+    failing_gate, gate = barriers.gate("view"), barriers.gate("before-lock", "after-lock")
+    failing = postgres.client.start(path, {"amount": 5, "then": "raise"}, key=key, at=failing_gate)
+    held = failing_gate.reached()
+    ((high, low),) = postgres.database.query(ADVISORY, held.backend)
+    held.release()
+    assert failing.result().status_code == 500
+
+    owner = postgres.client.start(path, key=key, at=gate)
+    held = gate.reached()
+    with cast(PostgresDatabase, postgres.database).session() as prober:
+        prober.execute("SELECT pg_advisory_xact_lock(%s::bigint << 32 | %s)", [high, low])
+        held.release()
+        refused_once = gate.reached()
+    refused_once.release()
+    assert owner.result().status_code == 201
 
 
 def timed_duplicate(live: Live, path: str, key: str) -> float:

@@ -38,6 +38,7 @@ class Search:
     world: World = field(init=False)
     reached: dict[State, Any] = field(init=False)
     ends: int = 0
+    counterexample: Counterexample | None = None
 
     def __post_init__(self) -> None:
         self.world = World(self.scenario)
@@ -56,14 +57,14 @@ class Search:
             goes_on = False
             for label, after, cost, broken in self.successors(state):
                 if broken:
-                    return self.counterexample(state, broken, label)
+                    return self.found(state, broken, label)
                 goes_on = goes_on or cost == FREE
                 if after not in self.reached:
                     self.reached[after] = (state, label)
                     queue.append(after)
             broken = self.waits_for_a_view(state) or (None if goes_on else self.broken_at_the_end(state))
             if broken:
-                return self.counterexample(state, broken)
+                return self.found(state, broken)
         return None
 
     def successors(self, state: State) -> Iterator[tuple[str, State, int, str | None]]:
@@ -127,12 +128,13 @@ class Search:
             database = database._replace(row=database.row._replace(age=OLD))
         return serve_once_more(self.scenario, database, payload)
 
-    def counterexample(self, state: State, broken: str, *last: str) -> Counterexample:
+    def found(self, state: State, broken: str, *last: str) -> Counterexample:
         steps = [*last]
         while (origin := self.reached[state]) is not None:
             state, label = origin
             steps.insert(0, label)
-        return Counterexample(broken, tuple(steps))
+        self.counterexample = Counterexample(broken, tuple(steps))
+        return self.counterexample
 
 
 def serve_once_more(scenario: Scenario, database: Database, payload: str) -> str | None:

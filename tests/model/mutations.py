@@ -30,6 +30,7 @@ WILD = (
 LUCKY = Scenario("AAA")
 PROMPT = Scenario("AAA", clock=False)
 UNLUCKY = Scenario("AA", endings=FAILING, crashes=1, losses=1)
+FAILED = Scenario("AAA", endings=FAILING)
 PATIENT = Scenario("AA", endings=FAILING, losses=1, patient=True)
 MISMATCHED = Scenario("AB", endings=FAILING, losses=1)
 RELEASED = Scenario("ABB", endings=FAILING, upkeep=(staff_release,))
@@ -111,6 +112,7 @@ MUTATIONS = (
     mutation("a completion of what is completed", ROLLED_BACK, f"transaction in {COMPLETE}", f"state in {COMPLETE}"),
     mutation("a broken boundary goes unsaid", BROKEN, "a broken boundary is unknown"),
     mutation("a completed record is put in doubt", UNLUCKY, "state in doubt"),
+    mutation("a later claim is put in doubt", FAILED, "started in doubt", "every claim has its own number"),
     mutation("another's claim is put in doubt", DISPLACED, "claim in doubt"),
     mutation("a failed view's transaction is not looked at", UNASKED, "a failed view is asked for its transaction"),
     # Rule 7, and 10 for the staff: what is released is old, unheld, and as it was seen.

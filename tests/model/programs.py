@@ -5,11 +5,8 @@ place are one state.
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from types import CodeType
 from typing import Any
 
 Program = Callable[[], Any]
@@ -87,23 +84,4 @@ def _frames(generator: Any) -> Any:
 
 
 def _locals(frame: Any) -> tuple[Any, ...]:
-    """What the frame may still look at."""
-    live = _live(frame.f_code, frame.f_lasti)
-    return tuple((name, value) for name, value in sorted(dict(frame.f_locals).items()) if name in live)
-
-
-@cache
-def _live(code: CodeType, position: int) -> frozenset[str]:
-    """Names that are loaded further on; where there is a loop, names that are loaded anywhere."""
-    instructions = list(dis.get_instructions(code))
-    if any(_loops(instruction, instructions) for instruction in instructions):
-        position = -1
-    loads = [found.argval for found in instructions if found.opname.startswith("LOAD_FAST") and found.offset > position]
-    return frozenset(name for load in loads for name in (load if isinstance(load, tuple) else (load,)))
-
-
-def _loops(instruction: dis.Instruction, instructions: list[dis.Instruction]) -> bool:
-    """A jump back, other than the one by which `yield from` waits for its generator."""
-    if "JUMP_BACKWARD" not in instruction.opname:
-        return False
-    return all(found.opname != "SEND" for found in instructions if found.offset == instruction.argval)
+    return tuple(sorted(dict(frame.f_locals).items()))

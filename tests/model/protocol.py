@@ -7,6 +7,7 @@ A mutation takes rules out: `me.keeps(rule)` is false then, and `me.where` leave
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -227,10 +228,8 @@ def commit(me: Request) -> Commit:
 
 
 def roll_back() -> Steps:
-    try:
+    with suppress(ConnectionLost):  # the server rolls back when it notices
         yield Rollback()
-    except ConnectionLost:
-        pass  # the server rolls back when it notices
 
 
 def release(me: Request, claim: int) -> Steps:
@@ -239,7 +238,7 @@ def release(me: Request, claim: int) -> Steps:
         if not (yield delete_unfinished(me, claim)):
             yield from doubt(me, me.where("doubt", claim=claim, state=PROCESSING, started=True))
     except LockNotAvailable:
-        pass  # somebody else runs under this claim, and settles it
+        return FAILED  # somebody else runs under this claim, and settles it
     return FAILED
 
 
@@ -256,10 +255,8 @@ def broken(me: Request, claim: int) -> Steps:
 
 def doubt(me: Request, where: Where) -> Steps:
     if me.keeps("a broken boundary is unknown"):
-        try:
+        with suppress(LockNotAvailable):
             yield Change(where, (("state", UNKNOWN),))
-        except LockNotAvailable:
-            pass
 
 
 def ask(me: Request, claim: int) -> Steps:

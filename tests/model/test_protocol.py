@@ -88,14 +88,8 @@ def test_a_view_that_rolls_back_and_commits_something_else_is_beyond_help(scenar
     print(f"\n{search.counterexample}")
 
 
-def test_every_rule_is_one_that_the_protocol_asks_for():
-    for mutation in MUTATIONS:
-        asked = rules_asked_for(mutation.scenario)
-        assert set(mutation.rules) <= asked, mutation.name
-
-
-def test_a_search_sees_every_answer_and_every_death():
-    search = Search(Scenario("AAB", endings=FAILING, upkeep=(purge,), crashes=1, losses=1))
+def test_a_search_sees_every_answer():
+    search = Search(Scenario("AAB", endings=FAILING, restarts=1))
     assert search.run() is None
     answers = {node.result[0] for node in search.world.programs.nodes if isinstance(node.result, tuple)}
     assert answers >= {"2xx", "replay", "failure", "409", "412", "422", "503"}

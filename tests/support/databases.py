@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -78,6 +79,19 @@ class PostgresDatabase(Database):
 
     def shifted(self, column: str, by: timedelta) -> str:
         return f"{column} - interval '{by.total_seconds()} seconds'"
+
+    def session(self) -> Any:
+        """Return a connection with which a test takes part; its transaction ends with the block it is used in."""
+        import psycopg
+
+        return psycopg.connect(**self.server.dsn(self.name))
+
+    def wait_until_blocked(self, backend: int) -> None:
+        """Return once a connection waits for a lock."""
+        deadline = time.monotonic() + 5
+        while not self.query("SELECT pid FROM pg_locks WHERE pid = ? AND NOT granted", backend):
+            assert time.monotonic() < deadline, "it waits for nothing"
+            time.sleep(0.01)
 
     def terminate(self, backend: int) -> None:
         """Cut a connection as an administrator does, and return when it is gone."""

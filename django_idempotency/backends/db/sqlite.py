@@ -32,8 +32,8 @@ class SQLite(Dialect):
     def same_transaction(self, transaction: str | None) -> bool:
         """`transaction` is the savepoint round the view: it is gone once the view has ended the transaction."""
         connection = self.connection
-        if transaction is None or connection.connection is None:
-            return True  # closed, and so rolled back as a whole
+        if transaction is None or connection.closed_in_transaction:
+            return True  # rolled back as a whole
         try:
             # Past Django, which refuses all statements in a transaction that is marked for rollback.
             with connection.wrap_database_errors:

@@ -1,0 +1,97 @@
+"""`python -m tests.mutants [name...]`: the table of mutants and the tests that caught them; 1 if one survives."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutants.mutations import MUTANTS, PACKAGE, Edit, Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+PARALLEL = 2
+TESTS_FAILED = 1
+"""pytest's exit code; any other failure means that nothing was tested."""
+UNCHANGED = Mutant("(unchanged)", (), tuple(sorted({path for mutant in MUTANTS for path in mutant.tests})))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of a mutant."""
+
+    mutant: Mutant
+    code: int
+    red: list[str]
+    seconds: float
+    output: str
+
+
+def mutated(edit: Edit, root: Path) -> None:
+    path = root / edit.path
+    source = path.read_text()
+    if source.count(edit.old) != 1:
+        raise SystemExit(f"{edit.path} has {source.count(edit.old)} times, not once: {edit.old!r}")
+    path.write_text(source.replace(edit.old, edit.new))
+
+
+def copied(mutant: Mutant, root: Path) -> None:
+    """A copy of all that the tests need, so that whatever they start imports the mutant."""
+    for name in (PACKAGE, "tests"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    for edit in mutant.edits:
+        mutated(edit, root)
+
+
+def tried(mutant: Mutant) -> Result:
+    with tempfile.TemporaryDirectory(prefix="idempotency-mutant-") as home:
+        root = Path(home)
+        copied(mutant, root)
+        chosen = ["-k", mutant.only] if mutant.only else []
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests, *chosen]
+        environment = {**os.environ, "IDEMPOTENCY_TEST_DB": "postgresql", "PYTHONPATH": str(root)}
+        started = time.monotonic()
+        run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        seconds = time.monotonic() - started
+    failed = (line.split(" - ")[0] for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR tests")))
+    red = [line.rpartition("::")[2] for line in failed]
+    return Result(mutant=mutant, code=run.returncode, red=red, seconds=seconds, output=run.stdout + run.stderr)
+
+
+def right(result: Result) -> bool:
+    expected = TESTS_FAILED if result.mutant.edits else 0
+    return result.code == expected
+
+
+def told(result: Result) -> str:
+    verdict = ", ".join(result.red) or ("green" if result.code == 0 else f"pytest ended with {result.code}")
+    mark = " " if right(result) else "!"
+    return f"{mark} {result.mutant.name:<44} {verdict[:100]:<100} {result.seconds:5.1f}"
+
+
+def main(names: list[str]) -> int:
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    if unknown := set(names) - {mutant.name for mutant in chosen}:
+        raise SystemExit(f"no such mutant: {', '.join(sorted(unknown))}")
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        # The long one first. Were it not green, a red mutant would prove nothing.
+        results = list(pool.map(reported, [UNCHANGED, *chosen]))
+    wrong = [result for result in results if not right(result)]
+    for result in wrong:
+        print(f"\n{result.mutant.name}:\n{result.output[-3000:]}")
+    print(f"{len(chosen)} mutants, {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+def reported(mutant: Mutant) -> Result:
+    result = tried(mutant)
+    print(told(result), flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
