@@ -62,8 +62,8 @@ The following was tried with the view and the versions above.
 
 ## A large table
 
-The same view with a committed claim on {small_records:,} and on {large_records:,} records, {growth_rounds:,} rounds
-in turns.
+The same view with a committed claim, on {small_records:,} and on {large_records:,} records in turns, {growth_rounds:,}
+rounds.
 The replays are of keys strewn over the whole table.
 Most of the records are copies of a real one, with ids as random as real ones are.
 

@@ -28,6 +28,7 @@ def fill(alias: str, variant: Variant, count: int, say: Callable[[str], None]) -
 
     They are what is replayed later: rows that lie anywhere in the table.
     """
+    run(alias, f"TRUNCATE {TABLE}")
     keys: list[str] = []
     lot = min(BATCH, max(count // 100, 100))
     for done in range(0, count, lot):

@@ -39,7 +39,8 @@ def body_part(request: HttpRequest, policy: Policy) -> Parts:
     refuse_too_large(request, policy)
     media = media_type(request)
     try:
-        if media == "multipart/form-data":
+        # Django parses a form that was posted; of another method's it leaves the bytes to the view.
+        if media == "multipart/form-data" and request.method == "POST":
             return form_part([*request.POST.lists(), *request.FILES.lists()])
         body = request.body
     except (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent) as exc:
@@ -55,9 +56,15 @@ def json_part(request: HttpRequest, body: bytes, policy: Policy) -> Parts:
     """JSON in its canonical form. Raises BodyInvalid where it is none."""
     ignored = () if callable(policy.fingerprint) else policy.fingerprint
     try:
-        return (b"json", media_type(request).encode(), fingerprints.canonical_json(body, ignored))
+        return (*json_kind(request), fingerprints.canonical_json(body, ignored))
     except (ValueError, RecursionError) as exc:
         raise BodyInvalid("The body is not the JSON that its content type promises.") from exc
+
+
+def json_kind(request: HttpRequest) -> Parts:
+    """What else decides how a view reads JSON: the media type, and a charset that is not UTF-8."""
+    charset = (request.content_params or {}).get("charset", "utf-8").lower()
+    return (b"json", media_type(request).encode(), charset.replace("utf8", "utf-8").encode())
 
 
 def bytes_part(request: HttpRequest, body: bytes) -> Parts:

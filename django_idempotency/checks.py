@@ -138,19 +138,28 @@ def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
 
 
 def protected_views() -> Iterator[tuple[str, Any, Any]]:
-    """Each protected view in the URLconf: its name, its rule (None where it is misplaced), and the view."""
+    """Each protected view in the URLconf, once: its name, its rule (None where it is misplaced), and the view."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return
+    seen = set()
     for view in _views(get_resolver().url_patterns):
-        name = f"{view.__module__}.{getattr(view, '__qualname__', view)}"
-        cls = getattr(view, "cls", None) or getattr(view, "view_class", None)
-        if cls and _is_drf(view) and (_rule(view) or _rule(cls.dispatch)):
-            yield name, None, view
-            continue
-        for handler in (view, *_handlers(cls)):
-            rule = _rule(handler)
-            if rule:
+        for name, rule in _rules(view):
+            if (name, rule) not in seen:
+                seen.add((name, rule))
                 yield name, rule, view
+
+
+def _rules(view: Any) -> Iterator[tuple[str, Any]]:
+    cls = getattr(view, "cls", None) or getattr(view, "view_class", None)
+    named = cls or view
+    name = f"{named.__module__}.{getattr(named, '__qualname__', named)}"
+    if cls and _is_drf(view) and (_rule(view) or _rule(cls.dispatch)):
+        yield name, None
+        return
+    for handler in (view, *_handlers(cls)):
+        rule = _rule(handler)
+        if rule:
+            yield name, rule
 
 
 def _views(patterns: list[Any]) -> Iterator[Any]:

@@ -177,9 +177,11 @@ class _Service:
     def _answer(self, operation: Operation, outcome: Outcome) -> Any:
         match outcome:
             case Completed():
+                self.exchange.final()
                 self._later(signals.completed, operation=operation, response=self.response)
                 return self.response
             case Released():
+                self.exchange.final()
                 self._later(signals.released, operation=operation, response=self.response, error=None)
                 return self.response
             case Replay(snapshot):
@@ -195,7 +197,9 @@ class _Service:
         return self.exchange.refuse(error)
 
     def _send(self, signal: Any, **arguments: Any) -> None:
-        signal.send_robust(self.sender, request=self.exchange.request, **arguments)
+        if signal.has_listeners(self.sender):
+            send = functools.partial(signal.send_robust, self.sender, request=self.exchange.request, **arguments)
+            self.backend.observe(send)
 
     def _later(self, signal: Any, **arguments: Any) -> None:
         if signal.has_listeners(self.sender):

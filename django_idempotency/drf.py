@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException, UnsupportedMediaType
@@ -16,8 +17,8 @@ from . import bodies
 from .core import fingerprints
 from .core.engine import Snapshot
 from .core.policies import Policy
-from .exceptions import BodyInvalid, BodyTooLarge, IdempotencyError
-from .http import STATUSES, Exchange
+from .exceptions import BodyInvalid, BodyTooLarge, IdempotencyError, ScopeUnavailable
+from .http import STATUSES, Exchange, logger
 
 
 class DRFExchange(Exchange):
@@ -27,6 +28,13 @@ class DRFExchange(Exchange):
         super().__init__(request._request, policy)
         self.request = request
         self.view: APIView = request.parser_context["view"]
+
+    def scope(self) -> str:
+        scope = super().scope()
+        if scope == "anonymous" and self.policy.scope is None and self.request.auth is not None:
+            logger.error("This request is authenticated by request.auth alone: SCOPE must tell whose its keys are.")
+            raise ScopeUnavailable
+        return scope
 
     def answers(self) -> tuple[type[Exception], ...]:
         return (*super().answers(), APIException)
@@ -76,21 +84,25 @@ class DRFExchange(Exchange):
         """What DRF made of a body whose bytes are gone: read before us, or streamed into a file."""
         data = self.request.data
         if isinstance(data, bytes | str):
-            return bodies.bytes_part(self.http, data if isinstance(data, bytes) else data.encode())
+            return bodies.bytes_part(
+                self.http, data if isinstance(data, bytes) else data.encode(errors="surrogatepass")
+            )
         if hasattr(data, "lists") or any(hasattr(value, "chunks") for value in getattr(data, "values", list)()):
             return bodies.form_part(_lists(data))
         ignored = self.policy.fingerprint
-        return (
-            b"json",
-            bodies.media_type(self.http).encode(),
-            fingerprints.canonical(data, () if callable(ignored) else ignored),
-        )
+        try:
+            parsed = fingerprints.canonical(data, () if callable(ignored) else ignored)
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise ImproperlyConfigured("The parsed body has no canonical form: give idempotent a FINGERPRINT.") from exc
+        return (*bodies.json_kind(self.http), parsed)
 
     def finish(self, response: HttpResponseBase) -> HttpResponseBase:
         """Apply the view's `finalize_response` and render, inside the transaction; DRF does neither again."""
         view: Any = self.view
+        headers = dict(view.headers)
         final = view.finalize_response(self.request, response, *view.args, **view.kwargs)
-        self.final()
+        # DRF has taken Vary out of them; whatever answers in place of this one must have it.
+        view.headers = headers
         if not isinstance(final, Response):
             return super().finish(final)
         if isinstance(final.accepted_renderer, BrowsableAPIRenderer):
@@ -107,7 +119,6 @@ class DRFExchange(Exchange):
             response.accepted_media_type = renderer.media_type
 
     def final(self) -> None:
-        """Let DRF pass this request's answer on as it is."""
         self.view.finalize_response = _as_it_is  # type: ignore[method-assign]
 
     def thaw(self, snapshot: Snapshot) -> HttpResponse:
@@ -130,10 +141,11 @@ def _lists(data: Any) -> list[tuple[str, list[Any]]]:
 
 
 def is_view(view: Any) -> bool:
-    """Whether a callable leads into a DRF view as a whole: `as_view()`, `@api_view`, `dispatch`."""
-    owner = getattr(getattr(view, "func", view), "__self__", None)
+    """Whether a callable leads into a DRF view as a whole: `as_view()`, `@api_view`, a bound `dispatch`."""
+    bound = getattr(view, "func", view)
     cls = getattr(view, "cls", None)
-    return isinstance(owner, APIView) or (isinstance(cls, type) and issubclass(cls, APIView))
+    dispatches = isinstance(getattr(bound, "__self__", None), APIView) and bound.__name__ == "dispatch"
+    return dispatches or (isinstance(cls, type) and issubclass(cls, APIView))
 
 
 def is_request(argument: Any) -> bool:

@@ -37,7 +37,17 @@ STATUSES = {
 }
 """Code: status and title of the problem document (RFC 9457)."""
 
-REPLAYED = frozenset({"content-type", "content-language", "content-disposition", "location", "link", "etag"})
+REPLAYED = frozenset(
+    {
+        "content-type",
+        "content-encoding",
+        "content-language",
+        "content-disposition",
+        "location",
+        "link",
+        "etag",
+    }
+)
 # Belongs to one client or one connection, whatever a project allows (RFC 9110 7.6.1).
 NEVER_REPLAYED = frozenset(
     {
@@ -122,7 +132,11 @@ class Exchange:
         if not callable(chosen):
             return body_part(self.http, self.policy)
         part = chosen(self.request)
-        return (b"own", part.encode() if isinstance(part, str) else bytes(part))
+        if isinstance(part, str):
+            return (b"own", part.encode(errors="surrogatepass"))
+        if not isinstance(part, bytes):
+            raise TypeError(f"FINGERPRINT must return text or bytes, not {type(part).__name__}.")
+        return (b"own", part)
 
     def authorize(self) -> None:
         """Raises PermissionDenied where the project's own check says so, on a replay too."""
@@ -162,6 +176,9 @@ class Exchange:
         if body is not None and len(body) > self.policy.max_response:
             body = None
         return Snapshot(response.status_code, headers, body)
+
+    def final(self) -> None:
+        """The answer is in its final form: nothing may be made of it again."""
 
     def thaw(self, snapshot: Snapshot) -> HttpResponse:
         response = HttpResponse(snapshot.body or b"", status=snapshot.status)
@@ -225,14 +242,15 @@ def problem_document(error: IdempotencyError, prefix: str) -> dict[str, Any]:
 def default_scope(request: Any) -> str:
     """`user:<pk>`, `<app.model>:<pk>` for another kind of principal, `anonymous` without one."""
     user = getattr(request, "user", None)
-    if user is None or not getattr(user, "is_authenticated", False):
+    # A principal that says nothing about it is one: taken for anonymous, all merchants would share their keys.
+    if user is None or not getattr(user, "is_authenticated", True):
         return "anonymous"
     if user.pk is None:
         raise ScopeUnavailable
     if isinstance(user, get_user_model()):
         return f"user:{user.pk}"
-    meta = getattr(user, "_meta", None)
-    return f"{meta.label_lower if meta else type(user).__qualname__}:{user.pk}"
+    meta, kind = getattr(user, "_meta", None), type(user)
+    return f"{meta.label_lower if meta else f'{kind.__module__}.{kind.__qualname__}'}:{user.pk}"
 
 
 def preferred_wait(prefer: str) -> float:

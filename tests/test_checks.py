@@ -268,7 +268,11 @@ class TestMisplaced:
 
     def test_round_a_view_that_was_not_known_for_drfs_it_speaks(self):
         view = self.view_class().as_view()
-        hidden = idempotent(lambda request: view(request))
+
+        def opaque(request):
+            return view(request)
+
+        hidden = idempotent(opaque)
         hidden.cls = view.cls
         assert len(self.speaks(hidden)) == 1
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
@@ -39,6 +39,10 @@ class BaseBackend(ABC):
     def on_commit(self, call: Callable[[], object]) -> None:
         """Call once what this request wrote is certain: at once, except inside a transaction of the caller's."""
         call()
+
+    def observe(self, send: Callable[[], list[tuple[Any, Any]]]) -> None:
+        """Send a signal in such a way that nothing a receiver does can break the request it observes."""
+        send()
 
     @classmethod
     def check(cls, policy: Policy) -> list[CheckMessage]:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from .keys import length_prefixed
@@ -37,14 +38,30 @@ def canonical_json(body: bytes | str, ignore: Sequence[str] = ()) -> bytes:
 
     `ignore` names what to leave out by JSON pointer (RFC 6901). Raises ValueError where the body is no JSON.
     """
-    return canonical(json.loads(body), ignore)
+    return canonical(json.loads(body, parse_float=_decimal), ignore)
 
 
 def canonical(data: Any, ignore: Sequence[str] = ()) -> bytes:
     """Parsed JSON in its one canonical form."""
     for pointer in ignore:
         data = _without(data, [_unescape(step) for step in pointer.split("/")[1:]])
-    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), default=_described).encode()
+
+
+def _decimal(literal: str) -> Any:
+    """A number with all its digits: a view may read it as a Decimal, where a float would round two amounts into one."""
+    try:
+        sign, digits, exponent = Decimal(literal).as_tuple()
+    except ArithmeticError:
+        return {"\0": literal}
+    significant = "".join(map(str, digits)).rstrip("0")
+    exponent = int(exponent) + len(digits) - len(significant) if significant else 0
+    return {"\0": f"{'-' * sign}{significant.lstrip('0') or 0}e{exponent}"}
+
+
+def _described(value: Any) -> Any:
+    """What a parser of the project's own may give: dates, Decimals, bytes."""
+    return [type(value).__name__, str(value)]
 
 
 def digest_chunks(chunks: Iterable[bytes]) -> bytes:

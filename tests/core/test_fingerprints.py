@@ -1,8 +1,9 @@
 """Fingerprints are equal if and only if the view sees equal input."""
 
-import copy
 import json
 import math
+from datetime import date
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -49,16 +50,42 @@ def reordered(document):
     return [reordered(item) for item in document] if isinstance(document, list) else document
 
 
+def printable(document):
+    """Whether it can be encoded: a lone surrogate can only be escaped."""
+    return not any(0xD800 <= ord(character) < 0xE000 for character in json.dumps(document, ensure_ascii=False))
+
+
+def literal(number):
+    """A JSON number with a fraction or an exponent."""
+    sign, digits, exponent = number.as_tuple()
+    return f"{'-' * sign}{''.join(map(str, digits)).lstrip('0') or 0}e{exponent}"
+
+
 class TestJson:
     @given(documents, documents)
     def test_two_documents_are_equal_only_where_the_view_sees_them_so(self, one, other):
         assert (canonical(one) == canonical(other)) == equal(one, other)
 
+    @given(documents, documents)
+    def test_two_bodies_are_equal_only_where_the_view_sees_them_so(self, one, other):
+        assert (canonical_json(json.dumps(one)) == canonical_json(json.dumps(other))) == equal(one, other)
+
     @given(documents)
     def test_order_white_space_and_escapes_do_not_count(self, document):
-        plain = json.dumps(document)
-        spaced = json.dumps(reordered(document), indent=2)
-        assert canonical_json(plain) == canonical_json(spaced) == canonical(copy.deepcopy(document))
+        spaced = json.dumps(reordered(document), indent=2, ensure_ascii=not printable(document))
+        assert canonical_json(json.dumps(document)) == canonical_json(spaced)
+        assert canonical(document) == canonical(reordered(document))
+
+    @given(st.decimals(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False, allow_infinity=False))
+    def test_decimals_keep_every_digit_for_a_view_that_reads_decimals(self, one, other):
+        same = one == other and one.is_signed() == other.is_signed()
+        assert (canonical_json(literal(one)) == canonical_json(literal(other))) == same
+
+    @pytest.mark.parametrize("body", ["5.0", "-0.0", "1e400", "1e99999999999999999999"])
+    def test_nothing_a_client_can_send_passes_for_a_number(self, body):
+        """Whatever stands for a number in the canonical form, sent as it is."""
+        disguised = canonical_json(body).decode()
+        assert canonical_json(disguised) != canonical_json(body) or json.loads(disguised) == json.loads(body)
 
     @given(documents)
     def test_it_reads_back_as_what_the_view_sees(self, document):
@@ -77,6 +104,22 @@ class TestJson:
 
     def test_large_integers_keep_every_digit(self):
         assert canonical_json("12345678901234567890123") != canonical_json("12345678901234567890124")
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [("12345678901234567.89", "12345678901234568.91"), ("1e400", "1e500"), ("0.1", "0.10000000000000000001")],
+    )
+    def test_two_amounts_that_one_float_would_stand_for_are_told_apart(self, one, other):
+        assert float(one) == float(other)
+        assert canonical_json(one) != canonical_json(other)
+
+    @pytest.mark.parametrize(("one", "other"), [("100.10", "100.1"), ("1e2", "100.0"), ("0.0", "0e7")])
+    def test_two_ways_to_write_one_amount_are_one(self, one, other):
+        assert canonical_json(one) == canonical_json(other)
+
+    def test_values_that_json_has_no_words_for_are_told_apart(self):
+        values = [Decimal("5.00"), Decimal("5.0"), date(2026, 1, 1), b"5", 5, "5"]
+        assert len({canonical({"amount": value}) for value in values}) == len(values)
 
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\xff", b'{"a": "\xff"}', b"amount=5", b"1" * 5000])
     def test_what_is_no_json_raises_value_error(self, body):
@@ -131,7 +174,9 @@ class TestDigests:
 
     def test_it_does_not_change_from_release_to_release(self):
         """A retry in flight over a deploy would be told that its key was used for something else."""
-        assert fingerprint("secret", [b"a"]).hex() == "01324aba9dac3214915df82a9ccd180d6977c77b62eecc83f7ef33124bf3fbc05b"
+        assert (
+            fingerprint("secret", [b"a"]).hex() == "01324aba9dac3214915df82a9ccd180d6977c77b62eecc83f7ef33124bf3fbc05b"
+        )
 
     @pytest.mark.parametrize("stored", [b"", b"\x00" + b"x" * 32, b"\x02" + b"x" * 32])
     def test_another_releases_version_cannot_be_compared(self, stored):

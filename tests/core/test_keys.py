@@ -2,6 +2,7 @@
 
 import string
 import uuid
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from django_idempotency.exceptions import KeyInvalid
 
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 BARE = "".join(set(PRINTABLE) - set(' ,"'))
+UUID = "8e03978e-40d5-43e8-bc93-6894a57f9324"
 bare_keys = st.text(BARE, min_size=1, max_size=255)
 keys = st.text(PRINTABLE, min_size=1, max_size=255)
 
@@ -32,11 +34,8 @@ class TestProperties:
 
     @given(st.text(max_size=300))
     def test_any_header_is_a_printable_key_or_invalid(self, header):
-        try:
+        with suppress(KeyInvalid):
             key = parse_key(header)
-        except KeyInvalid as error:
-            assert error.detail
-        else:
             assert 1 <= len(key) <= 255
             assert set(key) <= set(PRINTABLE)
 
@@ -116,7 +115,7 @@ class TestUuidKeys:
         for key in (str(value), str(value).upper()):
             assert parse_key(key, uuid_only=True) == parse_key(quoted(key), uuid_only=True) == key
 
-    @pytest.mark.parametrize("key", ["abc", uuid.uuid4().hex, "{%s}" % uuid.uuid4(), f"{uuid.uuid4()}0"])
+    @pytest.mark.parametrize("key", ["abc", UUID.replace("-", ""), f"{{{UUID}}}", f"{UUID}0", f"urn:{UUID}"])
     def test_anything_else_is_refused(self, key):
         with pytest.raises(KeyInvalid, match="must be a UUID"):
             parse_key(key, uuid_only=True)

@@ -12,9 +12,9 @@ from .invariants import broken_at_the_end, broken_by_change, broken_by_retry
 from .programs import resume
 from .protocol import Answer
 from .scenarios import Scenario
-from .statements import Insert
 from .world import FREE, World
 
+# The number of the request that is made when all is over.
 LAST = 9
 
 State = tuple[int, ...]
@@ -97,7 +97,7 @@ class Search:
         """A claim that waits would make a duplicate's client wait as long as the first one's view runs."""
         nodes, database = self.world.programs.nodes, self.world.databases[state[0]]
         for position in self.actors:
-            if not isinstance(nodes[state[1 + position]].statement, Insert):
+            if nodes[state[1 + position]].function != "insert":
                 continue
             actor, moves = self.world.actors[position], self.world.moves(position, state[0], state[1 + position])
             writer = database.writer(actor.number)

@@ -148,13 +148,19 @@ def own(me: Request, number: int) -> Steps:
     """The owner waits for its lock: a claim that stands in its gate would starve it."""
     where = me.where("the owner's lock", claim=number, state=PROCESSING, token=0)
     held = yield from lock(me, where, waits=me.keeps("the owner waits"))
-    return (yield from run(me, number)) if held is True else held
+    if held is True:
+        return (yield from run(me, number))
+    if isinstance(held, Answer):
+        return held
+    # The claim is somebody else's now, unless it is still ours and cannot be had.
+    seen = yield Read()
+    return IN_FLIGHT if seen and seen.claim == number and seen.state != COMPLETED else AGAIN
 
 
 def take_over(me: Request, seen: Row) -> Steps:
     """Lock what seems abandoned, at once or not at all, and ask again for all that was read."""
     held = yield from lock(me, abandoned(me, seen), waits=False)
-    return (yield from run(me, seen.claim)) if held is True else held
+    return (yield from run(me, seen.claim)) if held is True else held or IN_FLIGHT
 
 
 def abandoned(me: Request, seen: Row) -> Where:
@@ -164,10 +170,10 @@ def abandoned(me: Request, seen: Row) -> Where:
 
 def lock(me: Request, where: Where, *, waits: bool) -> Steps:
     """
-    True, with the row locked; or what to do instead.
+    Whether the row is locked, or what to answer.
 
-    It is locked by a write, so that a raw COMMIT publishes that the view has started. No row: the claim is somebody
-    else's now.
+    It is locked by a write, so that a raw COMMIT publishes that the view has started. No row never means that the key
+    is free.
     """
     started = (("token", 1),) if me.keeps("a raw COMMIT publishes the start") else ()
     try:
@@ -176,7 +182,7 @@ def lock(me: Request, where: Where, *, waits: bool) -> Steps:
         return IN_FLIGHT
     except ConnectionLost:
         return UNAVAILABLE
-    return True if held or not me.keeps("no row to lock does not mean free") else AGAIN
+    return held or not me.keeps("no row to lock does not mean free")
 
 
 def run(me: Request, claim: int) -> Steps:
@@ -310,14 +316,14 @@ def attempt_joined(me: Request, number: int) -> Steps:
 def take_over_joined(me: Request, seen: Row) -> Steps:
     """What the dead owner of a committed claim has left."""
     held = yield from lock(me, abandoned(me, seen), waits=False)
-    return (yield from run_joined(me, seen.claim, release)) if held is True else held
+    return (yield from run_joined(me, seen.claim, release)) if held is True else held or IN_FLIGHT
 
 
 def run_joined(me: Request, claim: int, undo: Any) -> Steps:
     end = yield from perform(me, claim)
     if end != KEPT:
         yield from roll_back()
-        return (yield from (undo(me, claim) if end == UNDONE else broken(me, claim)))
+        return (yield from (undo(me, claim) if end == UNDONE else broken_joined(me, claim)))
     try:
         yield commit(me)
     except (ConnectionLost, HookError):
@@ -329,3 +335,9 @@ def release_joined(me: Request, claim: int) -> Steps:
     """A claim that was never committed needs no release."""
     yield from ()
     return FAILED
+
+
+def broken_joined(me: Request, claim: int) -> Steps:
+    """As for a committed claim; a raw ROLLBACK has undone the record, too."""
+    yield Insert(Row(claim, me.fingerprint, PROCESSING, 1), within=False)
+    return (yield from broken(me, claim))

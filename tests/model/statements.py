@@ -106,8 +106,8 @@ class Insert:
 @dataclass(frozen=True)
 class Lock:
     """
-    BEGIN; UPDATE … WHERE pg_try_advisory_xact_lock: the row lock, taken by a write. Gives the row; or none, and then
-    nothing stays open. Who `waits` asks for the advisory lock again and again.
+    BEGIN; UPDATE … WHERE … AND pg_try_advisory_xact_lock: the row lock, taken by a write. Whether it has it; if not,
+    nothing stays open. Who `waits` asks again and again while somebody else is at the row as it should be.
     """
 
     where: Where
@@ -116,16 +116,15 @@ class Lock:
     alone: bool = True
 
     def execute(self, database: Database, actor: int) -> list[Outcome]:
-        held = database.advisory_holder(actor) if self.alone else None
-        if held and not self.waits:
-            return [Outcome("finds it locked", database, REFUSED)]
-        if held or (matches(self.where, database.row, database, actor) and database.lock_holder(actor)):
-            return _timeout(database, actor)
         if not matches(self.where, database.row, database, actor):
-            return [Outcome("locks nothing", database)]
+            return [Outcome("locks nothing", database, False)]
+        if self.alone and database.advisory_holder(actor) and not self.waits:
+            return [Outcome("finds somebody at it", database, False)]
+        if (self.alone and database.advisory_holder(actor)) or database.lock_holder(actor):
+            return _timeout(database, actor)
         row = database.row._replace(**dict(self.changes))
         locked = database.begin(actor).change(actor, locked=True, pending=row, advisory=self.alone)
-        return [Outcome(f"locks {row}", locked, row)]
+        return [Outcome(f"locks {row}", locked, True)]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class World:
         return self._numbers[database]
 
     def moves(self, position: int, database: int, node: int) -> list[Move]:
-        """What this actor may do from here. None: it has ended, or waits."""
+        """What this actor may do from here: nothing where it has ended."""
         key = (position, database, node)
         if key not in self._moves:
             actor, place = self.actors[position], self.programs.nodes[node]

@@ -1,6 +1,7 @@
 """`python -m tests.mutants [name...]`: the table of mutants and the tests that caught them; 1 if one survives."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PARALLEL = 2
 TESTS_FAILED = 1
 """pytest's exit code; any other failure means that nothing was tested."""
+# Code or SQL that does not run at all takes no guarantee out.
+BROKEN = re.compile(r"^E  .*\b(SyntaxError|ImportError|NameError|ProgrammingError)\b", re.MULTILINE)
 UNCHANGED = Mutant("(unchanged)", (), tuple(sorted({path for mutant in MUTANTS for path in mutant.tests})))
 
 
@@ -63,11 +66,14 @@ def tried(mutant: Mutant) -> Result:
 
 
 def right(result: Result) -> bool:
-    expected = TESTS_FAILED if result.mutant.edits else 0
-    return result.code == expected
+    if not result.mutant.edits:
+        return result.code == 0
+    return result.code == TESTS_FAILED and not BROKEN.search(result.output)
 
 
 def told(result: Result) -> str:
+    if result.mutant.edits and BROKEN.search(result.output):
+        return f"! {result.mutant.name:<44} the mutant itself does not run"
     verdict = ", ".join(result.red) or ("green" if result.code == 0 else f"pytest ended with {result.code}")
     mark = " " if right(result) else "!"
     return f"{mark} {result.mutant.name:<44} {verdict[:100]:<100} {result.seconds:5.1f}"

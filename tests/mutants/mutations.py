@@ -61,7 +61,7 @@ MUTANTS = [
             ),
         ),
         (LOCKS,),
-        only="TestTheOwnersLock",
+        only="row_of_a_running_view",
     ),
     Mutant("owner's wait", (in_db("committed", "PATIENCE = 1.0", "PATIENCE = 0"),), (LOCKS,), only="probes_its_lock"),
     Mutant(
@@ -251,7 +251,7 @@ MUTANTS = [
     Mutant(
         "authorize before a replay", (edit("decorators.py", "exchange.authorize()", "pass"),), (HOLES,), only="hole_5"
     ),
-    Mutant("no cookie replayed", (edit("http.py", '        "set-cookie",\n', ""),), (HOLES,), only="cookie"),
+    Mutant("no cookie replayed", (edit("http.py", '        "set-cookie",\n', ""),), (PROTECTIONS,), only="cookie"),
     Mutant(
         "refusal round a DRF view",
         (edit("decorators.py", "if drf.is_view(view):", "if False:"),),

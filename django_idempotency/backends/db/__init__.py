@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
@@ -42,6 +44,15 @@ class DatabaseBackend(BaseBackend):
     def on_commit(self, call: Callable[[], object]) -> None:
         transaction.on_commit(call, using=self.alias, robust=True)
 
+    def observe(self, send: Callable[[], list[tuple[Any, Any]]]) -> None:
+        if not connections[self.alias].in_atomic_block:
+            send()
+            return
+        # A statement that failed in a receiver would fail the view's next one, too: undo what such receivers did.
+        with suppress(_ReceiverFailed), transaction.atomic(using=self.alias):
+            if any(isinstance(result, Exception) for _, result in send()):
+                raise _ReceiverFailed
+
     @property
     def alias(self) -> str:
         """The database of the records: the profile's, else where the router writes them."""
@@ -66,6 +77,10 @@ class DatabaseBackend(BaseBackend):
             fault = f"IDEMPOTENCY[{policy.profile!r}]['DATABASE'] names no database: {alias!r}."
             return [Error(fault, hint=hint, id="django_idempotency.E006")]
         return [*_check_vendor(policy, alias), *_check_replica(policy, alias)]
+
+
+class _ReceiverFailed(Exception):
+    """Rolls back what a signal's receivers wrote."""
 
 
 def database(policy: Policy) -> str:

@@ -20,6 +20,7 @@ from contextlib import suppress
 from django.db import transaction
 
 from ...core.engine import Again, Claim, Completed, Operation, Outcome, Refused, Released, StoredRecord, Verdict, Work
+from ...core.states import State
 from ...exceptions import InFlight, StoreUnavailable, TransactionBroken
 from .dialects import claimed_values
 from .errors import Held, Unclear, translated
@@ -96,7 +97,9 @@ class Committed:
 
     def _still_ours(self, claim: Claim) -> bool:
         record = self.dialect.stored(claim.operation)
-        return record is not None and record.claim == claim.number and record.snapshot is None
+        if record is None or record.claim != claim.number:
+            return False
+        return record.state is State.PROCESSING and record.token == 0
 
     def _failed(self, run: Run, exc: BaseException) -> Outcome:
         """The transaction is over, and something other than success has ended it."""

@@ -89,6 +89,9 @@ class Joined(ABC, Generic[D]):
             raise TransactionBroken(BoundaryBroken.__doc__, outcome_known=False) from exc
         if conflicted(exc) and not self.dialect.connection.in_atomic_block:
             return Refused(InFlight(CONFLICT))
+        if isinstance(exc, Unclear | Held) and exc.__cause__ is not None:
+            # The caller, whose transaction this is, knows Django's exceptions, not ours.
+            raise exc.__cause__
         raise exc
 
     def _failed_to_commit(self, run: Run, exc: BaseException) -> Outcome:
@@ -141,6 +144,7 @@ class JoinedPostgreSQL(Joined[PostgreSQL]):
         connection = self.dialect.connection.copy()
         try:
             with own_statement(), connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '1s'")
                 for statement in (self.dialect.insert, self.dialect.doubt):
                     statement.execute(cursor, claim_values(claim.operation, claim.number, token=1))
         finally:

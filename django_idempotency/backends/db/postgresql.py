@@ -167,7 +167,10 @@ class PostgreSQL(Dialect):
     @cached_property
     def doubt_started(self) -> Statement:
         """`doubt`, but only where the view has published the started record."""
-        return self._doubt(self.claimed().filter(Q(BoundedWait()), token__gt=0))
+        return self._doubt(self.claimed().filter(token__gt=0))
+
+    def _doubt(self, records: Records) -> Statement:
+        return super()._doubt(records.filter(Q(BoundedWait())))
 
 
 def advisory_slot() -> Slot:
