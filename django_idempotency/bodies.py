@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, UnreadablePostError
+from django.http import HttpRequest, RawPostDataException, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 
 from .core import fingerprints
@@ -34,19 +35,33 @@ def refuse_too_large(request: HttpRequest, policy: Policy) -> None:
         raise BodyTooLarge
 
 
+@contextmanager
+def reading() -> Iterator[None]:
+    """Say what went wrong in reading a body: BodyTooLarge or BodyInvalid."""
+    try:
+        yield
+    except (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent) as exc:
+        raise BodyTooLarge from exc
+    except (MultiPartParserError, UnreadablePostError, RawPostDataException, RecursionError) as exc:
+        raise BodyInvalid from exc
+
+
+def bounded(body: bytes, policy: Policy) -> bytes:
+    """The body; BodyTooLarge where it is larger than allowed, though its length was not announced."""
+    if policy.max_request is not None and len(body) > policy.max_request:
+        raise BodyTooLarge
+    return body
+
+
 def body_part(request: HttpRequest, policy: Policy) -> Parts:
     """The body's part of the fingerprint. Raises BodyInvalid and BodyTooLarge."""
     refuse_too_large(request, policy)
     media = media_type(request)
-    try:
+    with reading():
         # Django parses a form that was posted; of another method's it leaves the bytes to the view.
         if media == "multipart/form-data" and request.method == "POST":
             return form_part([*request.POST.lists(), *request.FILES.lists()])
-        body = request.body
-    except (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent) as exc:
-        raise BodyTooLarge from exc
-    except (MultiPartParserError, UnreadablePostError) as exc:
-        raise BodyInvalid from exc
+        body = bounded(request.body, policy)
     if is_json(media) and body:
         return json_part(request, body, policy)
     return bytes_part(request, body)
@@ -81,6 +96,10 @@ def _values(values: Iterable[Any]) -> Iterator[bytes]:
     for value in values:
         if isinstance(value, UploadedFile):
             yield b"file" + length_prefixed(_file_parts(value))
+        elif isinstance(value, Mapping):
+            yield b"form" + length_prefixed(form_part((str(name), [one]) for name, one in value.items()))
+        elif isinstance(value, list | tuple):
+            yield b"list" + length_prefixed(_values(value))
         else:
             yield b"text" + str(value).encode(errors="surrogatepass")
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -89,7 +90,11 @@ def _decorate(view: Any, *, rule: Rule) -> Any:
 def _refuse_view(view: Any) -> None:
     if inspect.isclass(view) or not callable(view):
         raise TypeError(f"idempotent() goes on a view function or a method such as post(), not on {view!r}.")
-    if inspect.iscoroutinefunction(view):
+    if isinstance(getattr(view, "idempotent", None), Rule):
+        raise ImproperlyConfigured(
+            f"{view!r} is idempotent already: the inner one would always find the outer in flight."
+        )
+    if iscoroutinefunction(view):
         raise ImproperlyConfigured(f"{view!r} is a coroutine: idempotent() protects synchronous views only.")
     if "rest_framework.views" in sys.modules:
         from . import drf

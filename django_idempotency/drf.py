@@ -46,7 +46,10 @@ class DRFExchange(Exchange):
         if callable(self.policy.fingerprint):
             return super().body_part()
         bodies.refuse_too_large(self.http, self.policy)
-        media = bodies.media_type(self.http)
+        with bodies.reading():
+            return self._body_part(bodies.media_type(self.http))
+
+    def _body_part(self, media: str) -> bodies.Parts:
         if media == "multipart/form-data":
             return bodies.form_part(_lists(self.request.data))
         body = self._bytes(media)
@@ -70,7 +73,7 @@ class DRFExchange(Exchange):
                 raise BodyTooLarge
             return None
         try:
-            return self.http.body
+            return bodies.bounded(self.http.body, self.policy)
         except RawPostDataException:
             return None
 

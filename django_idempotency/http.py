@@ -265,4 +265,5 @@ def preferred_wait(prefer: str) -> float:
 def _is_login(response: HttpResponseBase) -> bool:
     if not 300 <= response.status_code < 400:
         return False
-    return response.get("Location", "").partition("?")[0] == resolve_url(settings.LOGIN_URL)
+    login = resolve_url(settings.LOGIN_URL)
+    return response.get("Location", "").partition("?")[0] == login.partition("?")[0]

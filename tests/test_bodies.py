@@ -178,6 +178,23 @@ class TestLimits:
             body_part(request, Policy(max_request=limit))
         assert hasattr(request, "_body") is not refused
 
+    @pytest.mark.parametrize(("size", "refused"), [(10, False), (11, True)])
+    def test_more_than_max_request_is_refused_though_its_length_was_not_announced(self, size, refused):
+        request = requests.generic("POST", "/pay", b"x" * size, content_type="text/plain")
+        request._body = b"x" * size
+        del request.META["CONTENT_LENGTH"]
+        if refused:
+            with pytest.raises(BodyTooLarge):
+                body_part(request, Policy(max_request=10))
+        else:
+            assert body_part(request, Policy(max_request=10))[-1] == b"x" * size
+
+    def test_a_body_that_was_read_before_cannot_be_told(self):
+        request = requests.post("/pay", b"x", content_type="text/plain")
+        request.read()
+        with pytest.raises(BodyInvalid):
+            body_part(request, DEFAULT)
+
     @pytest.mark.parametrize("announced", ["", "-1"])
     def test_an_odd_content_length_is_no_reason_to_fail(self, announced):
         assert part(b"", "text/plain", policy=Policy(max_request=1), CONTENT_LENGTH=announced)

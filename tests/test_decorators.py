@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 from datetime import timedelta
 
 import pytest
@@ -142,6 +143,20 @@ class TestRefusedPlaces:
         with pytest.raises(ImproperlyConfigured, match="coroutine"):
             idempotent(view)
 
+    def test_a_class_based_view_of_coroutines_is_refused_at_import(self):
+        class Later(View):
+            async def post(self, request):
+                """Never called."""
+
+        with pytest.raises(ImproperlyConfigured, match="coroutine"):
+            idempotent(Later.as_view())
+
+    @pytest.mark.parametrize("view", [PLACES["a function"], OnDispatch.as_view(), watched(idempotent(pay))])
+    def test_what_is_idempotent_already_is_refused_at_import(self, view):
+        """The inner one would find its key in flight, with the outer."""
+        with pytest.raises(ImproperlyConfigured, match="idempotent already"):
+            idempotent(view)
+
     @pytest.mark.parametrize("view", [Pay, 7, None, [pay]])
     def test_what_is_no_view_function_is_refused_at_import(self, view):
         with pytest.raises(TypeError, match="goes on a view function or a method"):
@@ -166,6 +181,12 @@ class TestRefusedPlaces:
 
     def test_an_object_that_can_be_called_is_a_view(self):
         view = idempotent(PayObject())
+        assert post(view).content == post(view).content
+
+    def test_it_goes_on_a_view_before_drf_is_imported(self, monkeypatch):
+        for name in [name for name in sys.modules if name.startswith("rest_framework")]:
+            monkeypatch.delitem(sys.modules, name)
+        view = idempotent(pay)
         assert post(view).content == post(view).content
 
 

@@ -54,10 +54,9 @@ class TestFreezing:
             "Content-Disposition": "inline",
         }
         response = HttpResponse(b"\xff\x00paid", status=201, content_type="text/x", headers=headers)
-        assert self.freeze(response) == Snapshot(
-            201, (("Location", "/1"), ("ETag", '"1"'), ("Link", "</2>"), ("Content-Language", "de"),
-                  ("Content-Disposition", "inline"), ("Content-Type", "text/x")), b"\xff\x00paid"
-        )  # fmt: skip
+        snapshot = self.freeze(response)
+        assert (snapshot.status, snapshot.body) == (201, b"\xff\x00paid")
+        assert snapshot.headers == (*headers.items(), ("Content-Type", "text/x"))
 
     def test_any_other_header_is_left_out(self):
         response = HttpResponse(headers={"X-Private": "1", "Vary": "Cookie", "Content-Length": "0", "Date": "today"})
@@ -146,6 +145,10 @@ class TestKeeping:
     def test_the_log_in_page_may_be_named_by_its_view(self):
         assert not exchange().keeps(HttpResponseRedirect("/admin/?next=/"))
         assert exchange().keeps(HttpResponseRedirect("/accounts/login/"))
+
+    @override_settings(LOGIN_URL="/log-in/?sso=1")
+    def test_the_log_in_page_may_have_a_query_of_its_own(self):
+        assert not exchange().keeps(HttpResponseRedirect("/log-in/?sso=1&next=/pay"))
 
     @pytest.mark.parametrize("response", [HttpResponseRedirect("/receipts/1"), HttpResponse(status=304)])
     def test_any_other_redirect_is_kept(self, response):

@@ -4,13 +4,14 @@ import logging
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpResponse
 from django.test import RequestFactory
 
 from django_idempotency import Kept, idempotent, signals
+from django_idempotency.backends import MemoryBackend
 from django_idempotency.core.keys import record_id
-from django_idempotency.exceptions import KeyInvalid, KeyReused
+from django_idempotency.exceptions import KeyInvalid, KeyReused, TransactionBroken
 from tests.bank.models import Payment
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,6 +26,8 @@ def pay(request):
     end = request.headers.get("X-End", "paid")
     if end == "raise":
         raise RuntimeError("a bug in the view")
+    if end == "commit":
+        connection.cursor().execute("COMMIT")
     if end == "kept":
         raise Kept(HttpResponse(status=503))
     return HttpResponse(end, status=400 if end == "invalid" else 201)
@@ -132,18 +135,37 @@ class TestInAnOuterTransaction:
         assert names(heard) == ["claimed"]
 
 
-@pytest.fixture
-def broken():
-    """A receiver of every signal that raises."""
+def fail():
+    raise RuntimeError("a broken observer")
+
+
+def spoil_the_transaction():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM nowhere")
+
+
+def connected(act):
+    """Let every signal find a receiver that does this."""
 
     def receiver(**arguments):
-        raise RuntimeError("a broken observer")
+        act()
 
     for name in OF_REQUESTS:
         getattr(signals, name).connect(receiver)
-    yield receiver
+    yield
     for name in OF_REQUESTS:
         getattr(signals, name).disconnect(receiver)
+
+
+@pytest.fixture
+def broken():
+    yield from connected(fail)
+
+
+@pytest.fixture
+def spoil():
+    """Receivers whose own statement fails, and with it, on PostgreSQL, the transaction that it is in."""
+    yield from connected(spoil_the_transaction)
 
 
 class TestReceiversThatRaise:
@@ -169,9 +191,37 @@ class TestReceiversThatRaise:
         post()
         assert names(heard) == ["claimed", "completed"]
 
+    def test_what_fails_in_the_database_fails_nothing_else(self, spoil):
+        with transaction.atomic():
+            assert post().status_code == 201
+            assert post()["Idempotent-Replayed"] == "true"
+            assert post(key=" ").status_code == 400
+            assert post(key=None).status_code == 201
+        assert Payment.objects.count() == 2
+
     def test_they_are_logged(self, broken, caplog):
         post()
         assert "a broken observer" in caplog.text
+
+
+class TestOtherStores:
+    def test_a_store_that_is_no_database_lets_hear_the_same(self, heard, settings):
+        settings.IDEMPOTENCY = {"default": {"BACKEND": "django_idempotency.backends.MemoryBackend"}}
+        MemoryBackend.clear()
+        post()
+        post()
+        post(b"amount=6")
+        post(key="another", end="invalid")
+        assert names(heard) == ["claimed", "completed", "replayed", "rejected", "claimed", "released"]
+
+
+class TestUnknownOutcomes:
+    def test_a_view_that_commits_on_its_own_is_not_said_to_be_released(self, heard):
+        with pytest.raises(TransactionBroken):
+            post(end="commit")
+        assert names(heard) == ["claimed"]
+        assert post(end="commit").status_code == 409
+        assert names(heard) == ["claimed", "rejected"]
 
 
 class TestLog:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
+from django.utils import timezone
 
 from ..core.engine import (
     Again,
@@ -104,7 +105,7 @@ class MemoryBackend(BaseBackend):
     @staticmethod
     def now() -> datetime:
         """The store's time; tests that expire a key replace it."""
-        return datetime.now(UTC)
+        return timezone.now()
 
     def _read(self, record_id: UUID) -> StoredRecord | None:
         record = self._records.get(record_id)

@@ -38,14 +38,22 @@ def canonical_json(body: bytes | str, ignore: Sequence[str] = ()) -> bytes:
 
     `ignore` names what to leave out by JSON pointer (RFC 6901). Raises ValueError where the body is no JSON.
     """
-    return canonical(json.loads(body, parse_float=_decimal), ignore)
+    text = body if isinstance(body, str) else body.decode(json.detect_encoding(body), "surrogatepass")
+    # Only an escape can put a NUL into JSON: where there is none, no name can be taken for our mark of a decimal.
+    hook = _escaped if "\\u0000" in text else None
+    data = json.loads(text, parse_float=_decimal, object_pairs_hook=hook)
+    for pointer in ignore:
+        data = _without(data, [_unescape(step) for step in pointer.split("/")[1:]])
+    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
 
 
 def canonical(data: Any, ignore: Sequence[str] = ()) -> bytes:
-    """Parsed JSON in its one canonical form."""
-    for pointer in ignore:
-        data = _without(data, [_unescape(step) for step in pointer.split("/")[1:]])
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), default=_described).encode()
+    """The same for what a parser has made of a body already."""
+    return canonical_json(json.dumps(data, default=_described), ignore)
+
+
+def _escaped(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {f"\0{name}" if name.startswith("\0") else name: value for name, value in pairs}
 
 
 def _decimal(literal: str) -> Any:

@@ -141,6 +141,11 @@ class TestParsers:
         read = view_of(lambda request: Response(request.data))
         assert post(read, b"pay", kind="text/csv", key="other").status_code == 415
 
+    def test_json_of_a_type_without_a_parser_counts_by_its_bytes(self):
+        bodies = (b'{"a": 1, "b": 2}', b'{"a": 1, "b": 2}', b'{"b": 2, "a": 1}')
+        one, same, other = (part(body, "application/vnd.bank+json") for body in bodies)
+        assert one == same != other
+
     @pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b'{"a": NaN}', b"9" * 5000])
     def test_what_drf_cannot_parse_is_drfs_400_and_leaves_nothing(self, post, body):
         answer = post(view_of(), body, kind="application/json")
@@ -153,7 +158,7 @@ class TestParsers:
 
     def test_data_without_a_canonical_form_asks_for_a_fingerprint_of_its_own(self):
         request = request_of(b"", "application/x-rich")
-        request._full_data = {7: "seven", "amount": 5}
+        request._full_data = {("a", "pair"): 5}
         with pytest.raises(ImproperlyConfigured, match="give idempotent a FINGERPRINT"):
             DRFExchange(request, Policy())._parsed_part()
 
@@ -239,6 +244,17 @@ class TestUploads:
         one = of({"file": SimpleUploadedFile("a.bin", b"x"), "note": "n"})
         assert one == of({"note": "n", "file": SimpleUploadedFile("a.bin", b"x")})
         assert one != of({"file": SimpleUploadedFile("a.bin", b"y"), "note": "n"})
+
+    @pytest.mark.parametrize("nest", [lambda file: [file], lambda file: {"scan": file}, lambda file: [{"a": (file,)}]])
+    def test_files_in_nested_data_count_by_content(self, nest):
+        """Parsers that nest form fields: another file of the same name is another request."""
+
+        def of(content):
+            request = request_of(b"", "multipart/form-data")
+            request._full_data = {"receipt": nest(SimpleUploadedFile("a.bin", content))}
+            return DRFExchange(request, Policy()).body_part()
+
+        assert of(b"pay 1") == of(b"pay 1") != of(b"pay 9")
 
 
 class TestLimits:
