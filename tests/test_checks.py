@@ -231,11 +231,13 @@ class TestWalk:
         with override_settings(**routes(Late.as_view())):
             assert list(checks.protected_views()) == []
 
+    @pytest.mark.django_db(databases="__all__")
     def test_django_runs_them_all(self):
         with override_settings(IDEMPOTENCY=[], **routes(idempotent("nowhere")(pay))):
             found = numbers(m for m in run_checks() if m.id.startswith("django_idempotency"))
         assert found == {"E001", "E011"}
 
+    @pytest.mark.django_db(databases="__all__")
     def test_sqlite_is_told_on_deployment_only(self):
         registered = {"sqlite": {"W003"}}.get(settings.TEST_DATABASE, set())
         deployed = run_checks(include_deployment_checks=True)

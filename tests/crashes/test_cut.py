@@ -8,15 +8,16 @@ from tests.crashes.expectations import paid_once
 from tests.support.barriers import Barriers
 from tests.support.databases import PostgresDatabase
 from tests.support.fixtures import BehindProxy
-from tests.support.kinds import both
+from tests.support.kinds import both, drf
 from tests.support.live import Live
 from tests.support.problems import problem
 
 COMMITTED = ["before-claim", "before-lock", "after-lock", "view", "before-complete", "after-complete", "before-commit"]
 JOINED = ["after-claim", "view", "before-complete", "after-complete", "before-commit"]
 MOMENTS = [
-    *((path, point) for path in both("pay") for point in COMMITTED),
-    *((path, point) for path in both("joined") for point in JOINED),
+    *(("/plain/pay", point) for point in COMMITTED),
+    *(("/plain/joined", point) for point in JOINED),
+    *((path, point) for path in [*drf("pay"), *drf("joined")] for point in ("view", "before-commit")),
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.crashes.expectations import paid_once
 from tests.support.barriers import Barriers
-from tests.support.kinds import both
+from tests.support.kinds import drf
 from tests.support.live import Live, Servers
 from tests.support.problems import problem
 from tests.support.services import skip_unless_chosen
@@ -23,11 +23,17 @@ def impatient(servers: Servers) -> Iterator[Live]:
     servers.stop(live)
 
 
-@pytest.mark.parametrize("point", ["after-lock", "view", "before-complete", "after-complete", "before-commit"])
-@pytest.mark.parametrize("path", both("pay"))
+MOMENTS = [
+    *(("/plain/pay", point) for point in ("after-lock", "view", "before-complete", "after-complete", "before-commit")),
+    *((path, "view") for path in drf("pay")),
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids="@".join)
 def test_a_stopped_owner_is_waited_for_until_the_database_cuts_it_and_then_it_is_too_late(
-    impatient: Live, barriers: Barriers, path: str, key: str, point: str
+    impatient: Live, barriers: Barriers, key: str, moment: tuple[str, str]
 ) -> None:
+    path, point = moment
     gate = barriers.gate(point)
     stopped = impatient.client.start(path, key=key, at=gate)
     held = gate.reached()
@@ -43,10 +49,10 @@ def test_a_stopped_owner_is_waited_for_until_the_database_cuts_it_and_then_it_is
     assert impatient.database.effects(key) == 1
 
 
-@pytest.mark.parametrize("path", both("pay"))
 def test_while_nobody_cuts_a_stopped_owner_its_duplicates_are_in_flight(
-    postgres: Live, barriers: Barriers, path: str, key: str
+    postgres: Live, barriers: Barriers, key: str
 ) -> None:
+    path = "/plain/pay"
     gate = barriers.gate("view")
     stopped = postgres.client.start(path, key=key, at=gate)
     held = gate.reached()

@@ -54,7 +54,10 @@ class Gate:
 
     def reached(self) -> Held:
         """Return the request once it stands at its (next) point."""
-        return self.arrivals.get(timeout=PATIENCE)
+        try:
+            return self.arrivals.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise AssertionError(f"the request has not come to any of its points: {self.header}") from None
 
 
 class Barriers:
