@@ -1,6 +1,8 @@
 """Answers of DRF views: rendered and finalized once inside the transaction, and the same whatever a retry accepts."""
 
 import json
+from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -16,7 +18,10 @@ from rest_framework.versioning import AcceptHeaderVersioning
 from rest_framework.views import APIView, exception_handler
 
 from django_idempotency import Kept, idempotent
+from django_idempotency.backends import MemoryBackend
+from django_idempotency.core.engine import Again, Outcome, Refused
 from django_idempotency.drf import IdempotencyAPIException
+from django_idempotency.exceptions import InFlight
 from django_idempotency.models import IdempotencyRecord
 from tests.bank.models import Payment
 from tests.drf.views import pay, view_of
@@ -125,6 +130,41 @@ class TestErrorsAfterTheView:
         with transaction.atomic():
             answer = post(view)
         assert (answer.status_code, json.loads(answer.content)) == (500, {"error": "TransactionBroken"})
+
+
+class LosesTheFirst(MemoryBackend):
+    """A store that undoes the first run, as a database does in a conflict with another transaction."""
+
+    lost: ClassVar[list[Outcome | Again]] = []
+
+    def attempt(self, operation, work):
+        outcome = super().attempt(operation, work)
+        if self.lost:
+            return outcome
+        self.lost.append(outcome)
+        self.clear()
+        return Refused(InFlight())
+
+
+class TestASecondRun:
+    @pytest.fixture(autouse=True)
+    def conflicted(self, settings):
+        settings.IDEMPOTENCY = {"default": {"BACKEND": LosesTheFirst}}
+        LosesTheFirst.lost.clear()
+        LosesTheFirst.clear()
+
+    def test_a_client_that_waits_gets_the_answer_of_a_second_run_whole(self, post):
+        view = view_of(finalize_response=enveloped, choices={"wait": timedelta(seconds=1)})
+        answer = post(view, Prefer="wait=1")
+        assert (answer.status_code, len(LosesTheFirst.lost)) == (201, 1)
+        assert list(json.loads(answer.content)) == ["envelope"]
+        assert "Accept" in answer["Vary"]
+        assert post(view).content == answer.content
+
+    def test_one_that_does_not_hears_a_problem_of_the_projects_shape(self, post, settings):
+        settings.IDEMPOTENCY["default"]["ERROR_RESPONSE"] = "django_idempotency.drf.raise_api_exception"
+        answer = post(view_of())
+        assert (answer.status_code, list(json.loads(answer.content)), answer["Retry-After"]) == (409, ["detail"], "1")
 
 
 class TestRendering:

@@ -14,6 +14,8 @@ from .protocol import committed, joined
 from .scenarios import Scenario
 from .upkeep import purge, recover, staff_release
 
+pytestmark = pytest.mark.slow
+
 COMPLETE_SEARCHES = {
     "three equal requests": Scenario("AAA", endings=FAILING, crashes=2, losses=1),
     "three requests, one of another payload": Scenario("AAB", endings=FAILING, crashes=2, losses=1),
