@@ -16,6 +16,7 @@ from django.dispatch import Signal
 from django.test import Client, override_settings
 from django.urls import path as url
 
+import django_idempotency
 from django_idempotency import conf, http, signals
 from django_idempotency.core.policies import Policy
 from tests.bank.models import Payment
@@ -221,7 +222,7 @@ class TestReference:
         assert {name.lower() for name, star in named if star} == set(conf.DECORATOR)
 
     def test_the_checks_are_those_of_the_code(self) -> None:
-        sources = (ROOT / "django_idempotency").rglob("*.py")
+        sources = Path(django_idempotency.__file__).parent.rglob("*.py")
         used = {found for source in sources for found in re.findall(r"[\".]([EWI]\d{3})\"", source.read_text())}
         told = re.findall(r"^`django_idempotency\.(\w+)`$", page("reference/checks.md"), re.MULTILINE)
         assert told == sorted(used)
