@@ -102,7 +102,7 @@ class VersionedView(APIView):
     @idempotent
     def post(self, request: Request) -> Response:
         outcome = play(request, read(request))
-        return Response({**outcome.payload, "version": request.version}, status=outcome.status)
+        return Response({**(outcome.payload or {}), "version": request.version}, status=outcome.status)
 
 
 class EnvelopeView(APIView):

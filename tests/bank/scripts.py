@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, connections, router, transaction
 from django.http import Http404
 
 from tests.bank import runs
@@ -49,6 +49,7 @@ def play(request: Any, data: Mapping[str, Any]) -> Outcome:
             acts[then]()
     if then == "lock rows":
         _lock_in_order(data["rows"])
+    points.reach("view-done")
     return _answer(then, payload)
 
 
@@ -107,6 +108,27 @@ def _sql(statement: str) -> Callable[[], None]:
     return misdeed
 
 
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def misdeed() -> None:
+        first()
+        second()
+
+    return misdeed
+
+
+def _commit_below_django() -> None:
+    connection.connection.commit()
+
+
+def _write() -> None:
+    Payment.objects.create(key="beyond the boundary", nonce=str(uuid.uuid4()))
+
+
+def _mark_for_rollback() -> None:
+    with contextlib.suppress(ValueError), transaction.atomic(savepoint=False):
+        raise ValueError
+
+
 def _durable() -> None:
     with transaction.atomic(durable=True):
         pass
@@ -124,7 +146,8 @@ def _lock_in_order(rows: list[int]) -> None:
 
 
 def _backend() -> int:
-    return connection.connection.info.backend_pid if connection.vendor == "postgresql" else 0
+    used = connections[router.db_for_write(Payment)]
+    return used.connection.info.backend_pid if used.vendor == "postgresql" else 0
 
 
 MISDEEDS: dict[str, Callable[[], None]] = {
@@ -136,6 +159,10 @@ MISDEEDS: dict[str, Callable[[], None]] = {
     "swallowed integrity error": _swallow_integrity_error,
     "raw commit": _sql("COMMIT"),
     "raw rollback": _sql("ROLLBACK"),
+    "raw commit and an error": _both(_sql("COMMIT"), _raise(RuntimeError("after the commit"))),
+    "raw rollback and a write": _both(_sql("ROLLBACK"), _write),
+    "the driver's commit": _commit_below_django,
+    "marked for rollback": _mark_for_rollback,
     "set_rollback": lambda: transaction.set_rollback(True),
     "closed connection": _close,
     "durable": _durable,

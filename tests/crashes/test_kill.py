@@ -1,11 +1,14 @@
 """SIGKILL before and after each of our own statements and both commits."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.crashes.expectations import answer_lost, paid_once
 from tests.support.barriers import Barriers
 from tests.support.kinds import both
 from tests.support.live import Live
+from tests.support.problems import problem
 
 FAILURE = {"amount": 5, "then": "raise"}
 
@@ -98,3 +101,16 @@ def test_a_second_kill_during_the_takeover_changes_nothing(
     assert len(survived) == (point == "after-commit")
     paid_once(postgres, path, key)
     assert postgres.database.nonces(key)[: len(survived)] == survived
+
+
+def test_a_kill_after_the_view_has_committed_on_its_own_is_never_paid_again(
+    live: Live, barriers: Barriers, key: str
+) -> None:
+    gate = barriers.gate("view-done")
+    dying = live.client.start("/plain/pay", {"amount": 5, "then": "raw commit"}, key=key, at=gate)
+    gate.reached().kill()
+    answer_lost(dying)
+    live.database.age(key, timedelta(hours=1))
+    retry = live.client.post("/plain/pay", {"amount": 5, "then": "raw commit"}, key=key)
+    problem(retry, 409, "outcome-unknown", retryable=False)
+    assert (live.runs(key), live.database.effects(key)) == (1, 1)

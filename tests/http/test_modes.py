@@ -43,19 +43,24 @@ def pgbouncer() -> Iterator[Pgbouncer]:
     pgbouncer.close()
 
 
-@pytest.fixture(scope="module", params=[*SETTINGS, "pgbouncer", "ATOMIC_REQUESTS on SQLite"])
+MODES = [*SETTINGS, "pgbouncer", "two databases", "ATOMIC_REQUESTS on SQLite", "two databases on SQLite"]
+
+
+@pytest.fixture(scope="module", params=MODES)
 def mode(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Live]:
     """A server in one of the modes."""
-    vendor = "sqlite" if "SQLite" in request.param else "postgresql"
+    name = request.param.removesuffix(" on SQLite")
+    vendor = "postgresql" if name == request.param else "sqlite"
     services.skip_unless_chosen(vendor)
-    if vendor == "sqlite":
-        settings = SETTINGS["ATOMIC_REQUESTS"]
-    elif request.param == "pgbouncer":
+    database = servers.databases.new(vendor)
+    settings = SETTINGS.get(name, {})
+    if name == "pgbouncer":
         server = request.getfixturevalue("pgbouncer").server
         settings = {"place": {"HOST": server.host, "PORT": server.port, "DISABLE_SERVER_SIDE_CURSORS": True}}
-    else:
-        settings = SETTINGS[request.param]
-    live = servers.start(servers.databases.new(vendor), **settings)
+    if name == "two databases":
+        databases = {"default": servers.databases.new(vendor).settings, "other": database.settings}
+        settings = {"DATABASES": databases, "DATABASE_ROUTERS": ["tests.bank.routers.BankRouter"]}
+    live = servers.start(database, **settings)
     yield live
     servers.stop(live)
 

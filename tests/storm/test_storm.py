@@ -30,9 +30,9 @@ def test_after_a_storm_every_key_has_one_effect_and_one_answer(servers: Servers,
     servers.stop(live)
     keys = storm.log.answers
     assert {key for key, answers in keys.items() if len(answers) != 1} == set()
-    effects = dict(live.database.query("SELECT key, count(*) FROM bank_payment GROUP BY key"))
+    effects: dict[str, int] = dict(live.database.query("SELECT key, count(*) FROM bank_payment GROUP BY key"))
     assert effects == dict.fromkeys(keys, 1)
-    states = dict(live.database.query(f"SELECT state, count(*) FROM {RECORD} GROUP BY state"))
+    states: dict[str, int] = dict(live.database.query(f"SELECT state, count(*) FROM {RECORD} GROUP BY state"))
     assert states == {"completed": len(keys)}
     # It was a storm, and not a breeze.
     assert len(keys) > 20

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ class Database:
 
     settings: dict[str, Any]
 
-    def query(self, sql: str, *parameters: Any) -> list[Sequence[Any]]:
+    def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         raise NotImplementedError
 
     def shifted(self, column: str, by: timedelta) -> str:
@@ -70,7 +69,7 @@ class PostgresDatabase(Database):
         self.settings = server.database(name)
         self._administer(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
 
-    def query(self, sql: str, *parameters: Any) -> list[Sequence[Any]]:
+    def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         import psycopg
 
         with psycopg.connect(**self.server.dsn(self.name), autocommit=True) as connection:
@@ -114,7 +113,7 @@ class SqliteDatabase(Database):
         self.path = path
         self.settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
 
-    def query(self, sql: str, *parameters: Any) -> list[Sequence[Any]]:
+    def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=10)
         try:
             return connection.execute(sql, parameters).fetchall()

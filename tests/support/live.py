@@ -37,9 +37,10 @@ class Live:
     def close(self) -> None:
         """End the whole process group, stopped workers included."""
         self.client.close()
-        self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
+            # Ends its input as well.
+            self.process.terminate()
+            self.process.communicate(timeout=5)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -82,7 +83,7 @@ class Servers:
                 gunicorn(listener.fileno(), workers, threads),
                 env=environment({"DATABASES": databases, **settings}) | variables,
                 cwd=directory,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 pass_fds=[listener.fileno()],
@@ -110,11 +111,10 @@ class Servers:
 def gunicorn(listener: int, workers: int, threads: int) -> list[str]:
     """Return the command; the socket is open already, so a request sent now waits for the first worker."""
     options = {
+        "config": "python:tests.support.gunicorn_conf",
         "bind": f"fd://{listener}",
         "workers": workers,
         "threads": threads,
-        "timeout": 120,
-        "graceful-timeout": 1,
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "gunicorn", "tests.support.wsgi:application", "--preload", *arguments]
+    return [sys.executable, "-m", "gunicorn", "tests.support.wsgi:application", *arguments]

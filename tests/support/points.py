@@ -2,8 +2,8 @@
 The server's side of the barriers: holds a request at a named point of the protocol until the test lets it go.
 
 A request asks for it with the header `X-Test-At: <ticket> <point> <point> …`. Points are before- and after- each of our
-own statements (claim, read, lock, complete, release, doubt), before- and after- commit and rollback, and `view`, inside
-the view.
+own statements (claim, read, lock, complete, release, doubt), before- and after- commit and rollback, and `view` and
+`view-done`, inside the view.
 """
 
 import os
