@@ -23,7 +23,7 @@ from ...core.engine import Again, Claim, Completed, Operation, Outcome, Refused,
 from ...core.states import State
 from ...exceptions import InFlight, StoreUnavailable, TransactionBroken
 from .dialects import claimed_values
-from .errors import Held, Unclear, translated
+from .errors import Held, Unclear, reraise
 from .postgresql import PostgreSQL
 from .runs import (
     CONFLICT,
@@ -74,10 +74,10 @@ class Committed:
             with transaction.atomic(using=self.dialect.alias):
                 self._lock(run)
                 complete(self.dialect, run, perform(self.dialect, run, work))
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - a worker told to exit must undo its run, too
             close_if_lost(self.dialect.connection, exc)
             if run.transaction is None:
-                raise translated(exc) from exc
+                reraise(exc)
             return self._failed(run, exc)
         return Completed(claim)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from django.db import Error, InterfaceError, InternalError, OperationalError
 
@@ -59,13 +60,18 @@ def translated(exc: BaseException) -> BaseException:
     return exc
 
 
+def reraise(exc: BaseException) -> NoReturn:
+    """Raise what an exception means; itself, with the cause it has already, where it means no other."""
+    meaning = translated(exc)
+    if meaning is exc:
+        raise exc
+    raise meaning from exc
+
+
 @contextmanager
 def own_statement() -> Iterator[None]:
     """Run one of the protocol's own statements and tell what its failure means."""
     try:
         yield
     except Error as exc:
-        meaning = translated(exc)
-        if meaning is exc:
-            raise
-        raise meaning from exc
+        reraise(exc)

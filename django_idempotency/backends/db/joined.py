@@ -29,7 +29,7 @@ from ...core.engine import (
 )
 from ...exceptions import InFlight, StoreUnavailable, TransactionBroken
 from .dialects import Dialect, claim_values, claimed_values
-from .errors import Held, Unclear, own_statement, translated
+from .errors import Held, Unclear, own_statement, reraise, translated
 from .postgresql import PostgreSQL
 from .runs import (
     CONFLICT,
@@ -106,11 +106,9 @@ class Joined(ABC, Generic[D]):
 
 def _not_claimed(exc: BaseException) -> Outcome | Again:
     meaning = translated(exc)
-    if isinstance(meaning, Held):
-        return Refused(InFlight())
-    if isinstance(meaning, Unclear):
-        return Again.UNCLEAR
-    raise meaning from exc
+    if not isinstance(meaning, Held | Unclear):
+        reraise(exc)
+    return Refused(InFlight()) if isinstance(meaning, Held) else Again.UNCLEAR
 
 
 class JoinedPostgreSQL(Joined[PostgreSQL]):
