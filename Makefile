@@ -7,6 +7,7 @@ ARGS ?=
 
 # One stamp per set of packages, so that the demo does not wait for the test tools.
 DEV := .venv/.dev
+MARIADB := .venv/.mariadb
 DEMO := .venv/.demo
 BENCH := .venv/.bench
 
@@ -23,10 +24,13 @@ help:  ## this list
 
 env: $(DEV)  ## the environment for development, in .venv
 
-test: $(DEV)  ## the whole suite on SQLite and on PostgreSQL, with coverage of both
+test: $(DEV) $(MARIADB)  ## the whole suite on SQLite, PostgreSQL and MariaDB, with coverage of all
 	$(BIN)/coverage erase
 	IDEMPOTENCY_TEST_DB=sqlite $(BIN)/coverage run -m pytest $(ARGS)
 	IDEMPOTENCY_TEST_DB=postgresql $(BIN)/coverage run -m pytest $(ARGS)
+	if $(BIN)/python -m tests.support.services; then \
+		IDEMPOTENCY_TEST_DB=mariadb $(BIN)/coverage run -m pytest $(ARGS); \
+	else test "$(REQUIRE_SERVICES)" != 1; fi
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(REPORT_FLAGS)
 
@@ -50,7 +54,7 @@ demo: $(DEMO)  ## a payments API under retries, duplicates and crashes (ARGS=--n
 bench: $(BENCH)  ## time against a bare view and against other packages
 	$(BIN)/python -m benchmarks $(ARGS)
 
-mutants: $(DEV)  ## take the guarantees out one by one; every time a test must go red
+mutants: $(DEV) $(MARIADB)  ## take the guarantees out one by one; every time a test must go red
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 clean:  ## remove what the other targets made
@@ -64,7 +68,12 @@ clean:  ## remove what the other targets made
 	@touch $@
 
 $(DEV): pyproject.toml | .venv/.pip
-	$(BIN)/python -m pip install --quiet --editable ".[drf]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[drf,openapi]" --group dev
+	@touch $@
+
+# mysqlclient is built on the machine, which takes a compiler and the headers of MariaDB's client: do without if need be.
+$(MARIADB): pyproject.toml | $(DEV)
+	-$(BIN)/python -m pip install --quiet --group mariadb
 	@touch $@
 
 $(DEMO): pyproject.toml | .venv/.pip

@@ -89,7 +89,7 @@ def show(results: dict[str, Any]) -> None:
 
     renderers = {
         "facts": report.machine,
-        "compared": report.comparison,
+        "compared": report.both_comparisons,
         "grown": report.growth,
         "kept_up": report.upkeep,
     }

@@ -38,6 +38,15 @@ def on_server(*statements: str) -> None:
     server.close()
 
 
+@contextmanager
+def slower_flush(alias: str, microseconds: int) -> Iterator[None]:
+    """Every commit that waits for the disk waits so much longer: PostgreSQL's own delay before a flush."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"SET commit_siblings = 0; SET commit_delay = {microseconds}")
+        yield
+        cursor.execute("RESET commit_siblings; RESET commit_delay")
+
+
 def run(alias: str, statement: str, parameters: tuple[object, ...] = ()) -> int:
     """The number of rows that the statement touched."""
     with connections[alias].cursor() as cursor:

@@ -30,6 +30,11 @@ def comparison(result: Comparison) -> str:
     return "\n\n".join([new, replay, *absent])
 
 
+def both_comparisons(result: Comparison) -> str:
+    slower = [f"With a slower disk:\n\n{comparison(result.slower)}"] if result.slower else []
+    return "\n\n".join([comparison(result), *slower])
+
+
 def new_cells(row: Row, result: Comparison) -> list[str]:
     added = row.new.median - result.median_of(BARE)
     return [*common_cells(row, row.new, result), f"{added:.2f}", str(row.own_new)]

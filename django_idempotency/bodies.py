@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
@@ -19,6 +20,10 @@ from .exceptions import BodyInvalid, BodyTooLarge
 
 Parts = tuple[bytes, ...]
 
+KEY_FIELD = "idempotency_key"
+"""The field of a form that carries its key where there is no header."""
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
 
 def media_type(request: HttpRequest) -> str:
     return str(request.META.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
@@ -30,9 +35,17 @@ def is_json(media: str) -> bool:
 
 def refuse_too_large(request: HttpRequest, policy: Policy) -> None:
     """Raises BodyTooLarge before anything of the body is read."""
-    announced = request.META.get("CONTENT_LENGTH") or "0"
-    if policy.max_request is not None and announced.isdecimal() and int(announced) > policy.max_request:
+    length = announced_length(request)
+    if policy.max_request is not None and length > policy.max_request:
         raise BodyTooLarge
+
+
+def announced_length(request: HttpRequest) -> int:
+    """The length that the client announced, in bytes. Raises BodyInvalid where it is no number: Django would fail."""
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError as exc:
+        raise BodyInvalid("The Content-Length is not a number of bytes.") from exc
 
 
 @contextmanager
@@ -53,18 +66,42 @@ def bounded(body: bytes, policy: Policy) -> bytes:
     return body
 
 
-def body_part(request: HttpRequest, policy: Policy) -> Parts:
-    """The body's part of the fingerprint. Raises BodyInvalid and BodyTooLarge."""
+def form_values(request: HttpRequest, policy: Policy) -> list[str]:
+    """What a posted form has in the field for the key. Raises BodyInvalid and BodyTooLarge."""
+    media = media_type(request)
+    if request.method != "POST" or media not in FORMS or (media == FORMS[1] and callable(policy.fingerprint)):
+        # A multipart form of a view with a fingerprint of its own is left to the view: it may want to set upload handlers.
+        return []
+    refuse_too_large(request, policy)
+    with reading():
+        return request.POST.getlist(KEY_FIELD)
+
+
+def body_part(request: HttpRequest, policy: Policy, key: str = "") -> Parts:
+    """The body's part of the fingerprint, without a form's field with the key. Raises BodyInvalid and BodyTooLarge."""
     refuse_too_large(request, policy)
     media = media_type(request)
     with reading():
         # Django parses a form that was posted; of another method's it leaves the bytes to the view.
-        if media == "multipart/form-data" and request.method == "POST":
-            return form_part([*request.POST.lists(), *request.FILES.lists()])
+        if media == FORMS[1] and request.method == "POST":
+            return form_part(without_key([*request.POST.lists(), *request.FILES.lists()], key))
         body = bounded(request.body, policy)
     if is_json(media) and body:
         return json_part(request, body, policy)
-    return bytes_part(request, body)
+    return bytes_part(request, without_pair(request, body, key))
+
+
+def without_key(lists: Iterable[tuple[str, list[Any]]], key: str) -> list[tuple[str, list[Any]]]:
+    """A form's fields without the one that carries the key: a retry may send it in the header instead."""
+    return [(name, values) for name, values in lists if name != KEY_FIELD or values != [key]]
+
+
+def without_pair(request: HttpRequest, body: bytes, key: str) -> bytes:
+    """The same for a form as it came."""
+    if media_type(request) != FORMS[0]:
+        return body
+    pair = urlencode({KEY_FIELD: key}).encode()
+    return b"&".join(found for found in body.split(b"&") if found != pair)
 
 
 def json_part(request: HttpRequest, body: bytes, policy: Policy) -> Parts:
@@ -83,7 +120,10 @@ def json_kind(request: HttpRequest) -> Parts:
 
 
 def bytes_part(request: HttpRequest, body: bytes) -> Parts:
-    return (b"bytes", request.META.get("CONTENT_TYPE", "").strip().encode(), body)
+    kind = request.META.get("CONTENT_TYPE", "").strip().encode()
+    # DRF's FileUploadParser takes the name of the file from this header.
+    disposition = request.META.get("HTTP_CONTENT_DISPOSITION", "").strip().encode()
+    return (b"file", kind, disposition, body) if disposition else (b"bytes", kind, body)
 
 
 def form_part(lists: Iterable[tuple[str, list[Any]]]) -> Parts:
@@ -115,5 +155,4 @@ def _file_parts(file: Any) -> Iterator[bytes]:
 def fits_memory(request: HttpRequest) -> bool:
     """Whether Django would hand out this body as bytes."""
     limit: Any = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    announced = request.META.get("CONTENT_LENGTH") or "0"
-    return limit is None or (announced.isdecimal() and int(announced) <= limit)
+    return limit is None or announced_length(request) <= limit

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
+from types import CodeType
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -13,7 +16,7 @@ from django.db import connections
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
-from . import conf
+from . import conf, encryption
 from .backends.base import BaseBackend
 from .core.policies import Policy
 from .http import MISPLACED, NEVER_REPLAYED
@@ -56,6 +59,8 @@ def _check_policy(policy: Policy) -> Iterator[CheckMessage]:
             hint="These headers belong to one client or one connection.",
             id="django_idempotency.E009",
         )
+    for code, fault in encryption.faults(policy.encryption_keys):
+        yield Error(f"IDEMPOTENCY[{policy.profile!r}]['ENCRYPTION_KEYS']: {fault}", id=f"django_idempotency.{code}")
     try:
         backend = import_string(policy.backend) if isinstance(policy.backend, str) else policy.backend
     except ImportError as exc:
@@ -105,12 +110,52 @@ def _check_rule(name: str, rule: Any, view: Any) -> Iterator[CheckMessage]:
     if any(conf.faults(conf.profiles()[rule.profile])):
         return
     policy = conf.overridden(conf.get_policy(rule.profile), rule.choices)
-    if policy.scope is None and _is_anonymous(view):
+    if policy.scope is None and policy.key is None and _is_anonymous(view):
         yield Warning(
             f"{name} authenticates nobody, so all its clients share one scope of idempotency keys.",
             hint="Any client that guesses a key gets another's answer. Authenticate, or set SCOPE.",
             id="django_idempotency.W002",
         )
+
+
+@register(Tags.urls)
+def check_coroutines(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    hint = (
+        "An error or a dead process leaves its outcome unknown, for a person to settle. Make its effects in "
+        "request.idempotency.commit(), or say rerun=True if running it twice does no harm."
+    )
+    return [
+        Warning(f"{name} is a coroutine and cannot be rolled back.", hint=hint, id="django_idempotency.W005")
+        for name, rule, view in protected_views()
+        if rule is not None and not rule.choices.get("rerun") and _may_end_unknown(view, rule)
+    ]
+
+
+def _may_end_unknown(view: Any, rule: Any) -> bool:
+    """Whether a protected coroutine is seen nowhere to call commit()."""
+    cls = getattr(view, "view_class", None)
+    found = [handler for handler in (view, *_handlers(cls)) if _rule(handler) is rule and iscoroutinefunction(handler)]
+    around = [part for part in vars(cls).values() if inspect.isfunction(part)] if cls else []
+    return bool(found) and not any(_mentions_commit(function, set()) for function in (*found, *around))
+
+
+def _mentions_commit(function: Any, seen: set[Any]) -> bool:
+    """Whether a function says `commit`, or calls one of its own module that does."""
+    function = inspect.unwrap(function)
+    if function in seen or not inspect.isfunction(function):
+        return False
+    seen.add(function)
+    names = set(_names_in(function.__code__))
+    called = (function.__globals__.get(name) for name in names)
+    near = (other for other in called if getattr(other, "__module__", None) == function.__module__)
+    return "commit" in names or any(_mentions_commit(other, seen) for other in near)
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
 
 
 def _is_anonymous(view: Any) -> bool:
@@ -157,8 +202,7 @@ def _rules(view: Any) -> Iterator[tuple[str, Any]]:
         yield name, None
         return
     for handler in (view, *_handlers(cls)):
-        rule = _rule(handler)
-        if rule:
+        for rule in rules_of(handler):
             yield name, rule
 
 
@@ -171,12 +215,18 @@ def _views(patterns: list[Any]) -> Iterator[Any]:
 
 
 def _handlers(cls: Any) -> Iterator[Any]:
-    """The functions of a view class, and the one that `@api_view` has put into its class."""
     for name in dir(cls) if cls else ():
         handler = getattr(cls, name, None)
         if callable(handler):
             yield handler
-            yield from _closed_over(handler)
+
+
+def rules_of(handler: Any) -> Iterator[Any]:
+    """The rule of a protected function or method, or of the one that `@api_view` has hidden in it; nothing without one."""
+    for function in (handler, *_closed_over(handler)):
+        rule = _rule(function)
+        if rule:
+            yield rule
 
 
 def _closed_over(handler: Any) -> Iterator[Any]:

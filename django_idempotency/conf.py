@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -50,6 +51,21 @@ def _names(value: Any) -> str | None:
     return None if right else "must be a list of names"
 
 
+def _lease(value: Any) -> str | None:
+    right = isinstance(value, timedelta) and value >= timedelta(seconds=1)
+    return None if right else "must be a timedelta of a second or longer"
+
+
+def _pointers(value: Any) -> str | None:
+    right = _names(value) is None and all(pointer.startswith("/") for pointer in value)
+    return None if right else 'must be a list of JSON pointers such as "/customer/name" or "/items/*/note"'
+
+
+def _pointed(value: Any) -> str | None:
+    right = value is None or callable(value) or (isinstance(value, str) and value.startswith("/"))
+    return None if right else 'must be a JSON pointer such as "/amount", a callable, or its dotted path'
+
+
 def _claim(value: Any) -> str | None:
     return None if value in ("committed", "joined") else 'must be "committed" or "joined"'
 
@@ -64,14 +80,15 @@ def _key_length(value: Any) -> str | None:
 
 
 def _called(value: Any) -> str | None:
+    if iscoroutinefunction(value):
+        return "must not be a coroutine function: it is called synchronously"
     return None if value is None or callable(value) else "must be a callable or its dotted path"
 
 
 def _fingerprint(value: Any) -> str | None:
     if callable(value):
         return None
-    right = _names(value) is None and all(pointer.startswith("/") for pointer in value)
-    return None if right else 'must be a callable, its dotted path, or a list of JSON pointers such as "/sent_at"'
+    return _pointers(value) and 'must be a callable, its dotted path, or a list of JSON pointers such as "/sent_at"'
 
 
 VALIDATORS: dict[str, Validator] = {
@@ -84,6 +101,7 @@ VALIDATORS: dict[str, Validator] = {
     "REQUIRED": _of(bool, "True or False"),
     "RETENTION": _retention,
     "TOMBSTONE": _duration,
+    "LEASE": _lease,
     "WAIT": _duration,
     "JOIN_TIMEOUT": _duration,
     "SCOPE": _called,
@@ -97,11 +115,24 @@ VALIDATORS: dict[str, Validator] = {
     "MAX_RESPONSE": _at_least_one,
     "MAX_REQUEST": _size,
     "REPLAY_HEADERS": _names,
+    "STORE_REQUEST": _of(bool, "True or False"),
+    "MASK": _pointers,
+    "ENCRYPTION_KEYS": _names,
+    "AMOUNT": _pointed,
+    "CURRENCY": _pointed,
     "PROBLEM_TYPES": _of(str, "a URI prefix"),
 }
-CALLABLES = frozenset({"SCOPE", "FINGERPRINT", "KEEP", "AUTHORIZE", "ERROR_RESPONSE"})
-DECORATOR = ("claim", "required", "retention", "tombstone", "wait", "scope", "fingerprint", "keep", "authorize")
+CALLABLES = frozenset({"SCOPE", "FINGERPRINT", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "AMOUNT", "CURRENCY", "KEY"})
+DECORATOR = (
+    *("claim", "required", "retention", "tombstone", "lease", "wait", "scope", "fingerprint", "keep", "authorize"),
+    *("store_request", "amount", "currency"),
+)
 """The settings that `idempotent` takes for one view."""
+DECORATOR_ONLY: dict[str, Validator] = {
+    "KEY": _called,
+    "RERUN": _of(bool, "True or False"),
+}
+"""What belongs to one view and so is no setting."""
 
 
 def profiles() -> Mapping[str, Any]:
@@ -142,13 +173,24 @@ def faults(profile: Any) -> Iterator[str]:
 
 def setting_fault(name: Any, value: Any) -> str | None:
     """What is wrong with one setting; None when nothing is."""
-    if name not in VALIDATORS:
-        return f"there is no setting {name!r}{suggestion(str(name), VALIDATORS)}"
+    return _fault(VALIDATORS, name, value)
+
+
+def choice_fault(name: str, value: Any) -> str | None:
+    """What is wrong with one argument of `idempotent`; None when nothing is."""
+    return _fault({**VALIDATORS, **DECORATOR_ONLY}, name.upper(), value)
+
+
+def _fault(validators: Mapping[str, Validator], name: Any, value: Any) -> str | None:
+    if name not in validators:
+        return f"there is no setting {name!r}{suggestion(str(name), validators)}"
     try:
-        fault = VALIDATORS[name](_loaded(name, value))
+        fault = validators[name](_loaded(name, value))
     except ImportError as exc:
         return f"{name} cannot be imported: {exc}."
-    return f"{name} {fault}, not {value!r}." if fault else None
+    # A key must not come to be read in a log.
+    shown = type(value).__name__ if name == "ENCRYPTION_KEYS" else repr(value)
+    return f"{name} {fault}, not {shown}." if fault else None
 
 
 def suggestion(name: str, known: Mapping[str, Any]) -> str:
@@ -157,7 +199,7 @@ def suggestion(name: str, known: Mapping[str, Any]) -> str:
 
 
 def _loaded(name: str, value: Any) -> Any:
-    if name in CALLABLES and isinstance(value, str):
+    if name in CALLABLES and isinstance(value, str) and not value.startswith("/"):
         return import_string(value)
     return tuple(value) if isinstance(value, list) else value
 
@@ -168,4 +210,4 @@ def reset(*, setting: str | None = None, **_: Any) -> None:
         get_policy.cache_clear()
 
 
-assert set(VALIDATORS) | {"PROFILE"} == {field.name.upper() for field in fields(Policy)}  # noqa: S101
+assert {*VALIDATORS, *DECORATOR_ONLY, "PROFILE"} == {field.name.upper() for field in fields(Policy)}  # noqa: S101

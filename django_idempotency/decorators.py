@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
@@ -12,14 +11,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from . import conf, signals
-from .core import engine
-from .core.engine import Claim, Completed, Operation, Outcome, Refused, Released, Replay, Snapshot
+from . import conf
 from .core.policies import Policy
-from .exceptions import IdempotencyError, Kept, KeyMissing
-from .http import MISPLACED, SAFE_METHODS, Exchange
-
-logger = logging.getLogger("django_idempotency")
+from .coroutines import CoroutineService
+from .http import MISPLACED, Exchange
+from .services import Service
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -52,11 +48,16 @@ def idempotent(view: Any = conf.DEFAULT, /, **choices: Any) -> Any:
 
     Goes on a method of an APIView, ViewSet or View, below `@api_view`, on a plain function view, or round a plain
     class-based view. Takes a profile's name and, for this view alone: claim, required, retention, tombstone, wait,
-    scope, fingerprint, keep, authorize.
+    scope, fingerprint, keep, authorize. `key` takes a callable `(request) -> str` that finds the key elsewhere than in the
+    header: the id of a delivered event, which is then matched by this key alone.
 
     What the view returns is kept, except the statuses that say "not now" or "not like this" (400, 401, 403, 405, 406,
     408, 409, 413, 415, 425, 429, 5xx and redirects to the log-in page). What is not kept, and whatever raises, rolls
     back everything that the view wrote and frees the key. `raise Kept(response)` keeps an answer from any depth.
+
+    A coroutine view is not rolled back: where it raises, its outcome is unknown and it never runs again, except with
+    `rerun=True`, which says that running it twice does no harm. What it does in `await request.idempotency.commit(...)`
+    commits with its answer. `lease` is how long it is exclusive without a sign of life.
     """
     _refuse_choices(choices)
     if isinstance(view, str):
@@ -66,22 +67,41 @@ def idempotent(view: Any = conf.DEFAULT, /, **choices: Any) -> Any:
 
 def _refuse_choices(choices: dict[str, Any]) -> None:
     for name, value in choices.items():
-        if name not in conf.DECORATOR:
-            known = dict.fromkeys(conf.DECORATOR)
+        known = dict.fromkeys((*conf.DECORATOR, *(name.lower() for name in conf.DECORATOR_ONLY)))
+        if name not in known:
             raise TypeError(f"idempotent() takes no argument {name!r}{conf.suggestion(name, known)}")
-        fault = conf.setting_fault(name.upper(), value)
+        fault = conf.choice_fault(name, value)
         if fault:
             raise ImproperlyConfigured(f"idempotent(): {fault}")
+    if choices.get("key") and choices.get("fingerprint"):
+        raise ImproperlyConfigured(
+            "idempotent(): with key= a request is matched by its key alone, without fingerprint=."
+        )
 
 
 def _decorate(view: Any, *, rule: Rule) -> Any:
     _refuse_view(view)
+    if iscoroutinefunction(view):
+        return _decorate_coroutine(view, rule)
 
     @functools.wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         policy, backend = rule.resolve()
         call = functools.partial(view, *args, **kwargs)
-        return _Service(_exchange(args, policy), backend, sender=wrapper).serve(call)
+        return Service(_exchange(args, policy), backend, sender=wrapper).serve(call)
+
+    wrapper.idempotent = rule  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _decorate_coroutine(view: Any, rule: Rule) -> Any:
+    @functools.wraps(view)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        policy, backend = rule.resolve()
+        exchange = _exchange(args, policy)
+        if exchange.request is not exchange.http:
+            raise ImproperlyConfigured(f"{view!r} is a coroutine, and Django REST framework has no coroutine views.")
+        return await CoroutineService(exchange, backend, sender=wrapper).serve(functools.partial(view, *args, **kwargs))
 
     wrapper.idempotent = rule  # type: ignore[attr-defined]
     return wrapper
@@ -94,8 +114,6 @@ def _refuse_view(view: Any) -> None:
         raise ImproperlyConfigured(
             f"{view!r} is idempotent already: the inner one would always find the outer in flight."
         )
-    if iscoroutinefunction(view):
-        raise ImproperlyConfigured(f"{view!r} is a coroutine: idempotent() protects synchronous views only.")
     if "rest_framework.views" in sys.modules:
         from . import drf
 
@@ -117,100 +135,3 @@ def _exchange(args: tuple[Any, ...], policy: Policy) -> Exchange:
         if isinstance(argument, HttpRequest):
             return Exchange(argument, policy)
     raise TypeError("idempotent is on a callable that was not called with a request.")
-
-
-class _Service:
-    """One request on its way through the engine."""
-
-    def __init__(self, exchange: Exchange, backend: Any, sender: Any) -> None:
-        self.exchange = exchange
-        self.backend = backend
-        self.sender = sender
-        self.response: Any = None
-
-    def serve(self, call: Callable[[], Any]) -> Any:
-        exchange = self.exchange
-        if exchange.http.method in SAFE_METHODS:
-            return self._unprotected(call)
-        operation: Operation | None = None
-        try:
-            key = exchange.key()
-            if key is None:
-                return self._without_key(call)
-            operation = exchange.operation(key)
-        except IdempotencyError as error:
-            return self._refuse(error, operation)
-        exchange.authorize()
-        return self._answer(operation, self._run(operation, call))
-
-    def _unprotected(self, call: Callable[[], Any]) -> Any:
-        self.exchange.attach(None)
-        try:
-            return call()
-        except Kept as kept:
-            return kept.response
-
-    def _without_key(self, call: Callable[[], Any]) -> Any:
-        if self.exchange.policy.required:
-            raise KeyMissing(f"{KeyMissing().detail} The header is {self.exchange.policy.header}.")
-        self._send(signals.missing)
-        return self._unprotected(call)
-
-    def _run(self, operation: Operation, call: Callable[[], Any]) -> Outcome:
-        def work(claim: Claim) -> Snapshot | None:
-            return self._work(claim, call)
-
-        try:
-            return engine.run(self.backend, operation, work, wait=self.exchange.wait())
-        except Exception as error:
-            if getattr(error, "outcome_known", True):
-                self._send(signals.released, operation=operation, response=None, error=error)
-            raise
-
-    def _work(self, claim: Claim, call: Callable[[], Any]) -> Snapshot | None:
-        exchange = self.exchange
-        exchange.attach(claim.operation, claim.attempt)
-        self._send(signals.claimed, operation=claim.operation, attempt=claim.attempt)
-        kept = False
-        try:
-            response = call()
-        except Kept as answer:
-            response, kept = answer.response, True
-        self.response = exchange.finish(response)
-        return exchange.freeze(self.response) if kept or exchange.keeps(self.response) else None
-
-    def _answer(self, operation: Operation, outcome: Outcome) -> Any:
-        match outcome:
-            case Completed():
-                self.exchange.final()
-                self._later(signals.completed, operation=operation, response=self.response)
-                return self.response
-            case Released():
-                self.exchange.final()
-                self._later(signals.released, operation=operation, response=self.response, error=None)
-                return self.response
-            case Replay(snapshot):
-                response = self.exchange.thaw(snapshot)
-                self._send(signals.replayed, operation=operation, response=response)
-                return response
-            case Refused(error):
-                return self._refuse(error, operation)
-
-    def _refuse(self, error: IdempotencyError, operation: Operation | None) -> Any:
-        logger.info("Refused %s for key %s", error.code, shortened(operation.key) if operation else "-")
-        self._send(signals.rejected, operation=operation, error=error)
-        return self.exchange.refuse(error)
-
-    def _send(self, signal: Any, **arguments: Any) -> None:
-        if signal.has_listeners(self.sender):
-            send = functools.partial(signal.send_robust, self.sender, request=self.exchange.request, **arguments)
-            self.backend.observe(send)
-
-    def _later(self, signal: Any, **arguments: Any) -> None:
-        if signal.has_listeners(self.sender):
-            self.backend.on_commit(functools.partial(self._send, signal, **arguments))
-
-
-def shortened(key: str) -> str:
-    """A key as it may stand in a log."""
-    return f"{key[:4]}…" if len(key) > 8 else "…"

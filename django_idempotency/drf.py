@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException, UnsupportedMediaType
 from rest_framework.renderers import BrowsableAPIRenderer
-from rest_framework.request import Request
+from rest_framework.request import Empty, Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -19,6 +19,7 @@ from .core.engine import Snapshot
 from .core.policies import Policy
 from .exceptions import BodyInvalid, BodyTooLarge, IdempotencyError, ScopeUnavailable
 from .http import STATUSES, Exchange, logger
+from .stored_requests import Body
 
 
 class DRFExchange(Exchange):
@@ -31,7 +32,8 @@ class DRFExchange(Exchange):
 
     def scope(self) -> str:
         scope = super().scope()
-        if scope == "anonymous" and self.policy.scope is None and self.request.auth is not None:
+        told = self.policy.scope is not None or self.policy.key is not None
+        if scope == "anonymous" and not told and self.request.auth is not None:
             logger.error("This request is authenticated by request.auth alone: SCOPE must tell whose its keys are.")
             raise ScopeUnavailable
         return scope
@@ -42,23 +44,34 @@ class DRFExchange(Exchange):
     def version(self) -> str:
         return str(self.request.version or "")
 
-    def body_part(self) -> bodies.Parts:
+    def form_values(self) -> list[Any]:
+        media = bodies.media_type(self.http)
+        if media not in bodies.FORMS:
+            return []
+        bodies.refuse_too_large(self.http, self.policy)
+        with bodies.reading():
+            if media == bodies.FORMS[0]:
+                self._bytes(media)  # before it is parsed, so that the fingerprint may have the bytes
+            parsed = self._parse()
+        return [] if parsed is None else dict(_lists(parsed[0])).get(bodies.KEY_FIELD, [])
+
+    def body_part(self, key: str = "") -> bodies.Parts:
         if callable(self.policy.fingerprint):
             return super().body_part()
         bodies.refuse_too_large(self.http, self.policy)
         with bodies.reading():
-            return self._body_part(bodies.media_type(self.http))
+            return self._body_part(bodies.media_type(self.http), key)
 
-    def _body_part(self, media: str) -> bodies.Parts:
-        if media == "multipart/form-data":
-            return bodies.form_part(_lists(self.request.data))
+    def _body_part(self, media: str, key: str) -> bodies.Parts:
+        if media == bodies.FORMS[1]:
+            return bodies.form_part(bodies.without_key(_lists(self.request.data), key))
         body = self._bytes(media)
         if body is None:
-            return self._parsed_part()
+            return self._parsed_part(key)
         # After the bytes, so that the view may have both. What DRF cannot parse is DRF's own error, before any claim.
-        if bodies.is_json(media) and body and self._parse() is not None:
+        if bodies.is_json(media) and body and self._parse() is not None and not self.request.FILES:
             return self._json_part(body)
-        return bodies.bytes_part(self.http, body)
+        return bodies.bytes_part(self.http, bodies.without_pair(self.http, body, key))
 
     def _json_part(self, body: bytes) -> bodies.Parts:
         try:
@@ -83,7 +96,7 @@ class DRFExchange(Exchange):
         except UnsupportedMediaType:
             return None
 
-    def _parsed_part(self) -> bodies.Parts:
+    def _parsed_part(self, key: str = "") -> bodies.Parts:
         """What DRF made of a body whose bytes are gone: read before us, or streamed into a file."""
         data = self.request.data
         if isinstance(data, bytes | str):
@@ -91,13 +104,20 @@ class DRFExchange(Exchange):
                 self.http, data if isinstance(data, bytes) else data.encode(errors="surrogatepass")
             )
         if hasattr(data, "lists") or any(hasattr(value, "chunks") for value in getattr(data, "values", list)()):
-            return bodies.form_part(_lists(data))
+            return bodies.form_part(bodies.without_key(_lists(data), key))
         ignored = self.policy.fingerprint
         try:
             parsed = fingerprints.canonical(data, () if callable(ignored) else ignored)
         except (TypeError, ValueError, RecursionError) as exc:
             raise ImproperlyConfigured("The parsed body has no canonical form: give idempotent a FINGERPRINT.") from exc
         return (*bodies.json_kind(self.http), parsed)
+
+    def read_body(self) -> Body:
+        found = super().read_body()
+        if found != Body() or self.request._full_data is Empty:
+            return found
+        data = self.request.data
+        return Body(fields=_lists(data)) if hasattr(data, "lists") else Body(parsed=data)
 
     def finish(self, response: HttpResponseBase) -> HttpResponseBase:
         """Apply the view's `finalize_response` and render, inside the transaction; DRF does neither again."""

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
+from django.urls import NoReverseMatch
 
-from .bodies import body_part
+from . import bodies, doors
 from .core import fingerprints, keys
 from .core.engine import Idempotency, Operation, Snapshot
 from .core.policies import Policy
+from .encryption import answer_body, sealed
 from .exceptions import IdempotencyError, OutcomeUnknown, ScopeUnavailable
+from .scopes import scope_of
+from .stored_requests import Body, body_of, request_parts, stored_path
 
 logger = logging.getLogger("django_idempotency")
 
@@ -38,15 +43,7 @@ STATUSES = {
 """Code: status and title of the problem document (RFC 9457)."""
 
 REPLAYED = frozenset(
-    {
-        "content-type",
-        "content-encoding",
-        "content-language",
-        "content-disposition",
-        "location",
-        "link",
-        "etag",
-    }
+    {"content-type", "content-encoding", "content-language", "content-disposition", "location", "link", "etag"}
 )
 # Belongs to one client or one connection, whatever a project allows (RFC 9110 7.6.1).
 NEVER_REPLAYED = frozenset(
@@ -74,52 +71,57 @@ class Exchange:
         self.policy = policy
 
     def key(self) -> str | None:
-        """The client's key; None without one. Raises KeyInvalid."""
-        header = self.http.META.get("HTTP_" + self.policy.header.upper().replace("-", "_"))
+        """The key of this request; None without one. Raises KeyInvalid, BodyInvalid and BodyTooLarge."""
+        if self.policy.key:
+            bodies.refuse_too_large(self.http, self.policy)
+            return doors.from_callable(self.policy.key, self.request)
+        header = self.header()
         if header is None:
-            return None
-        rules = self.policy
-        return keys.parse_key(
-            header, strict=rules.strict_keys, min_length=rules.min_key_length, uuid_only=rules.uuid_keys
-        )
+            return doors.from_form(self.form_values(), self.policy)
+        return doors.from_header(header, self.policy)
+
+    def header(self) -> str | None:
+        """The value of the key's header."""
+        found: str | None = self.http.META.get("HTTP_" + self.policy.header.upper().replace("-", "_"))
+        return found
+
+    def form_values(self) -> list[Any]:
+        """What a form has in the field for the key. Raises BodyInvalid and BodyTooLarge."""
+        return bodies.form_values(self.http, self.policy)
 
     def operation(self, key: str) -> Operation:
         """What is asked, and by whom. Raises ScopeUnavailable, BodyInvalid and BodyTooLarge."""
         scope, policy = self.scope(), self.policy
+        if policy.key:
+            scope = doors.endpoint_scope(scope, self.http)
         return Operation(
             namespace=policy.namespace,
             scope=scope,
             key=key,
             id=keys.record_id(policy.namespace, scope, key),
-            fingerprints=self.fingerprints(),
+            fingerprints=self.fingerprints(key),
             method=str(self.http.method),
-            path=self.http.get_full_path(),
+            path=stored_path(self.http.get_full_path()),
             retention=policy.retention,
             tombstone=policy.tombstone,
+            request=request_parts(self.request, self.http, policy, self.read_body()),
         )
 
     def scope(self) -> str:
         """Whose key it is. Raises ScopeUnavailable where the SCOPE callable does not say."""
-        try:
-            scope: Any = (self.policy.scope or default_scope)(self.request)
-        except self.answers():
-            raise
-        except Exception as exc:
-            logger.exception("The scope of an idempotency key could not be told.")
-            raise ScopeUnavailable from exc
-        if not isinstance(scope, str) or not scope or "\0" in scope or not scope.isprintable():
-            logger.error("The scope of an idempotency key must be a text, not %r.", type(scope).__name__)
-            raise ScopeUnavailable
-        return str(scope)
+        return scope_of(self.request, self.policy, answers=self.answers())
 
     def answers(self) -> tuple[type[Exception], ...]:
         """Exceptions that are an answer of the project's own."""
         return (PermissionDenied, Http404, ScopeUnavailable)
 
-    def fingerprints(self) -> tuple[bytes, ...]:
+    def fingerprints(self, key: str) -> tuple[bytes, ...]:
         """The fingerprint under the current secret, then under those still honoured."""
+        if self.policy.key:
+            # Matched by key alone: a second delivery of an event may differ from the first, whatever the secret is.
+            return (fingerprints.fingerprint("", (b"key alone",)),)
         asked = (str(self.http.method), self.http.get_full_path(), self.version())
-        parts = [*(part.encode() for part in asked), *self.body_part()]
+        parts = [*(part.encode() for part in asked), *self.body_part(key)]
         secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
         return tuple(fingerprints.fingerprint(secret, parts) for secret in secrets)
 
@@ -127,10 +129,11 @@ class Exchange:
         """The version of the API that is asked for."""
         return ""
 
-    def body_part(self) -> tuple[bytes, ...]:
+    def body_part(self, key: str = "") -> tuple[bytes, ...]:
+        """The body's part, without the field that carries the key: a retry may send it in the header instead."""
         chosen = self.policy.fingerprint
         if not callable(chosen):
-            return body_part(self.http, self.policy)
+            return bodies.body_part(self.http, self.policy, key)
         part = chosen(self.request)
         if isinstance(part, str):
             return (b"own", part.encode(errors="surrogatepass"))
@@ -138,14 +141,20 @@ class Exchange:
             raise TypeError(f"FINGERPRINT must return text or bytes, not {type(part).__name__}.")
         return (b"own", part)
 
+    def read_body(self) -> Body:
+        """What the key and the fingerprint have read of the body."""
+        return body_of(self.http)
+
     def authorize(self) -> None:
         """Raises PermissionDenied where the project's own check says so, on a replay too."""
         if self.policy.authorize and not self.policy.authorize(self.request):
             raise PermissionDenied
 
     def wait(self) -> float:
-        """Seconds that this client is ready to wait for a running first request (RFC 7240), within the limit."""
+        """Seconds to wait for a running first request: as many as the client is ready to (RFC 7240), within the limit."""
         limit = self.policy.wait.total_seconds()
+        if self.header() is None and not self.policy.key and bodies.media_type(self.http) in bodies.FORMS:
+            return limit  # A form cannot say so, and whoever has clicked twice sees the second answer only.
         return min(limit, preferred_wait(self.http.headers.get("Prefer", ""))) if limit else 0
 
     def attach(self, operation: Operation | None, attempt: int = 1) -> None:
@@ -155,6 +164,25 @@ class Exchange:
         else:
             found = Idempotency(key=operation.key, id=operation.id, attempt=attempt, seed=operation.id)
         self.http.idempotency = found  # type: ignore[attr-defined]
+
+    def refuse_nested(self, operation: Operation) -> None:
+        """Raises ImproperlyConfigured where the view of this very request is running further out."""
+        if operation.id in getattr(self.http, "_idempotency_running", ()):
+            raise ImproperlyConfigured(NESTED)
+
+    @contextmanager
+    def inside(self, operation: Operation | None, attempt: int = 1) -> Iterator[None]:
+        """While the view runs: its `request.idempotency`, and a mark that tells what is decorated inside it from others."""
+        outer: frozenset[UUID | None] = getattr(self.http, "_idempotency_running", frozenset())
+        outers_own = getattr(self.http, "idempotency", None)
+        self.attach(operation, attempt)
+        self.http._idempotency_running = outer | {operation and operation.id}  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            self.http._idempotency_running = outer  # type: ignore[attr-defined]
+            if outer:
+                self.http.idempotency = outers_own  # type: ignore[attr-defined]
 
     def finish(self, response: HttpResponseBase) -> HttpResponseBase:
         """The view's answer in its final form, rendered."""
@@ -175,16 +203,19 @@ class Exchange:
         body = None if response.streaming else bytes(response.content)  # type: ignore[attr-defined]
         if body is not None and len(body) > self.policy.max_response:
             body = None
-        return Snapshot(response.status_code, headers, body)
+        return Snapshot(response.status_code, headers, *sealed(body, self.policy.encryption_keys))
 
     def final(self) -> None:
         """The answer is in its final form: nothing may be made of it again."""
 
     def thaw(self, snapshot: Snapshot) -> HttpResponse:
-        response = HttpResponse(snapshot.body or b"", status=snapshot.status)
+        body = answer_body(snapshot.body, snapshot.key_id, self.policy.encryption_keys)
+        response = HttpResponse(body or b"", status=snapshot.status)
         del response["Content-Type"]
         for name, value in snapshot.headers:
             response[name] = value
+        if 300 <= snapshot.status < 400 and "Location" in response:
+            response.url = response["Location"]  # type: ignore[attr-defined]  # as a redirect has it: tests follow it
         response[self.policy.replayed_header] = "true"
         response["Cache-Control"] = "no-store"
         if snapshot.body is None:
@@ -222,6 +253,11 @@ MISPLACED = (
     "    def pay(request): ...\n"
 )
 
+NESTED = (
+    "This view is idempotent and calls another that is, with the same request: the inner one would always find the outer "
+    "in flight. Decorate one of them; where super().post() is decorated already, the override needs no decorator."
+)
+
 
 def problem_document(error: IdempotencyError, prefix: str) -> dict[str, Any]:
     """The members of the problem document for an error."""
@@ -239,20 +275,6 @@ def problem_document(error: IdempotencyError, prefix: str) -> dict[str, Any]:
     return document
 
 
-def default_scope(request: Any) -> str:
-    """`user:<pk>`, `<app.model>:<pk>` for another kind of principal, `anonymous` without one."""
-    user = getattr(request, "user", None)
-    # A principal that says nothing about it is one: taken for anonymous, all merchants would share their keys.
-    if user is None or not getattr(user, "is_authenticated", True):
-        return "anonymous"
-    if user.pk is None:
-        raise ScopeUnavailable
-    if isinstance(user, get_user_model()):
-        return f"user:{user.pk}"
-    meta, kind = getattr(user, "_meta", None), type(user)
-    return f"{meta.label_lower if meta else f'{kind.__module__}.{kind.__qualname__}'}:{user.pk}"
-
-
 def preferred_wait(prefer: str) -> float:
     """The seconds of a `wait=N` in a Prefer header; 0 without one."""
     for preference in prefer.split(","):
@@ -265,5 +287,8 @@ def preferred_wait(prefer: str) -> float:
 def _is_login(response: HttpResponseBase) -> bool:
     if not 300 <= response.status_code < 400:
         return False
-    login = resolve_url(settings.LOGIN_URL)
+    try:
+        login = resolve_url(settings.LOGIN_URL)
+    except NoReverseMatch:
+        return False
     return response.get("Location", "").partition("?")[0] == login.partition("?")[0]

@@ -8,12 +8,15 @@ statement that acts repeats the exact condition, and skips the records that some
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import chain
+from math import inf
 from typing import Any, TypeVar
 
 from django.db import OperationalError, connections, transaction
@@ -21,22 +24,25 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from . import incidents
 from .backends.db import database
 from .backends.db.dialects import Records
 from .backends.db.errors import is_conflict
+from .backends.db.mysql import clock
 from .conf import get_policy
 from .core.engine import GUARD
 from .core.states import State
+from .incidents import Kind
 from .models import IdempotencyRecord
 from .signals import recovered
 
 logger = logging.getLogger("django_idempotency")
 
-# Everything but what only a completed record has, which may be large.
+# Everything but the request and the answer, which may be large.
 CHOSEN = [
     field.attname
     for field in IdempotencyRecord._meta.concrete_fields
-    if field.name not in {"status", "headers", "body"}
+    if field.name not in {"status", "headers", "body", "request_headers", "request_body"}
 ]
 LARGEST_BATCH = 10_000
 """Databases bound the number of parameters of a statement."""
@@ -44,10 +50,11 @@ LARGEST_BATCH = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """How many answers were shrunk to tombstones, and how many records were deleted."""
+    """How many answers were shrunk to tombstones, and how many records and incidents were deleted."""
 
     shrunk: int = 0
     deleted: int = 0
+    incidents: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +73,16 @@ def purge(
     *,
     using: str | None = None,
     batch_size: int = 1000,
+    seconds: float = inf,
     dry_run: bool = False,
     progress: Callable[[Purged], object] | None = None,
 ) -> Purged:
     """
-    Delete the records whose key may be forgotten, then shrink expired answers to tombstones.
+    Delete the records whose key may be forgotten, shrink expired answers to tombstones, then delete old incidents: those
+    that have healed or whose record is gone, once the longest RETENTION and TOMBSTONE of all profiles have passed.
 
     Each batch is committed on its own and stays done if a later one fails. `progress` is called with the sums so far
-    after each. Claims and unknown outcomes are never touched.
+    after each. No batch is begun after so many `seconds`. Claims and unknown outcomes are never touched.
     """
     records = records_in(using)
     if dry_run:
@@ -82,8 +91,9 @@ def purge(
         _batches(_forgotten(records, State.TOMBSTONE), _delete, batch_size),
         _batches(_forgotten(records, State.COMPLETED), _delete, batch_size),
         _batches(_expired(records), _shrink, batch_size),
+        (Counter(incidents=done) for done in incidents.purged(records.db, batch_size)),
     )
-    return _summed(Purged, batches, progress)
+    return _summed(Purged, batches, progress, seconds)
 
 
 def recover(
@@ -91,6 +101,7 @@ def recover(
     using: str | None = None,
     older_than: timedelta = timedelta(minutes=5),
     batch_size: int = 1000,
+    seconds: float = inf,
     dry_run: bool = False,
     progress: Callable[[Recovered], object] | None = None,
 ) -> Recovered:
@@ -98,13 +109,14 @@ def recover(
     Settle the claims that nobody holds any more.
 
     Where the view has committed nothing, the record is deleted, the key is free, and the signal `recovered` is sent.
-    Where it has committed something on its own, the record becomes `unknown`. Claims younger than a second are never
-    touched: their owner may be on the way from the claim to the lock.
+    Where it has committed something on its own, or was a coroutine whose lease has run out as long ago, the record becomes
+    `unknown`. Claims younger than a second are never touched: their owner may be on the way from the claim to the lock. No
+    batch is begun after so many `seconds`.
     """
     abandoned = _abandoned(records_in(using), max(older_than, GUARD))
     if dry_run:
         return _recoverable(abandoned)
-    return _summed(Recovered, _batches(abandoned, _settle, batch_size), progress)
+    return _summed(Recovered, _batches(abandoned, _settle, batch_size), progress, seconds)
 
 
 def records_in(using: str | None) -> Records:
@@ -125,22 +137,27 @@ def _expired(records: Records) -> Records:
 
 def _abandoned(records: Records, age: timedelta) -> Records:
     before = _ago(records, age)
-    return records.filter(state=State.PROCESSING.value, due_at__lte=before, claimed_at__lte=before)
+    lapsed = Q(lease_until=None) | Q(lease_until__lte=before)
+    return records.filter(lapsed, state=State.PROCESSING.value, due_at__lte=before, claimed_at__lte=before)
 
 
 def _ago(records: Records, age: timedelta) -> Any:
     """A time in the past by the clock that wrote the records: the database's, where it has one."""
-    return timezone.now() - age if connections[records.db].vendor == "sqlite" else Now() - age
+    connection = connections[records.db]
+    if connection.vendor == "sqlite":
+        return timezone.now() - age
+    return (clock(connection) if connection.vendor == "mysql" else Now()) - age
 
 
 def _purgeable(records: Records) -> Purged:
     deleted = sum(_forgotten(records, state).count() for state in (State.TOMBSTONE, State.COMPLETED))
     remembered = ~Q(forget_at__lte=_ago(records, timedelta(0)))
-    return Purged(shrunk=_expired(records).filter(remembered).count(), deleted=deleted)
+    shrunk, old = _expired(records).filter(remembered).count(), incidents.forgotten(records.db).count()
+    return Purged(shrunk=shrunk, deleted=deleted, incidents=old)
 
 
 def _recoverable(abandoned: Records) -> Recovered:
-    with transaction.atomic(using=abandoned.db):
+    with _rows_only(abandoned.db):
         tokens = list(abandoned.select_for_update(skip_locked=True).values_list("token", flat=True))
     released = tokens.count(0)
     return Recovered(released=released, doubtful=len(tokens) - released)
@@ -168,7 +185,8 @@ def _delete(due: Records, chosen: list[Row]) -> Counter[str]:
 
 def _shrink(due: Records, chosen: list[Row]) -> Counter[str]:
     """Leave of each only that its key was used, and for which request."""
-    empty = {"status": None, "headers": "", "body": None}
+    empty = {"status": None, "headers": "", "body": None, "body_key_id": ""}
+    empty |= {"request_headers": "", "request_body": None, "request_whole": None, "request_key_id": ""}
     return Counter(shrunk=_apply(due, chosen, lambda expired: expired.update(state=State.TOMBSTONE.value, **empty)))
 
 
@@ -184,7 +202,7 @@ def _settle(abandoned: Records, chosen: list[Row]) -> Counter[str]:
 
 
 def _release(same: Records, row: Row) -> int:
-    released = _apply(same, [row], _delete_exactly)
+    released = _told(Kind.ABANDONED, same, row, _delete_exactly)
     if released:
         send = partial(recovered.send_robust, sender=IdempotencyRecord, record=row)
         transaction.on_commit(send, using=same.db, robust=True)
@@ -192,18 +210,24 @@ def _release(same: Records, row: Row) -> int:
 
 
 def _doubt(same: Records, row: Row) -> int:
-    doubtful = _apply(same, [row], lambda records: records.update(state=State.UNKNOWN.value))
+    doubtful = _told(Kind.UNKNOWN, same, row, lambda records: records.update(state=State.UNKNOWN.value))
     if doubtful:
         logger.error("The view of %s committed on its own and never ended: outcome unknown.", row["id"])
     return doubtful
+
+
+def _told(kind: str, same: Records, row: Row, change: Callable[[Records], int]) -> int:
+    """Change one record; the staff learns of it in the same transaction."""
+    request = dict(same.filter(id=row["id"]).values("request_headers", "request_body").first() or {})
+    return incidents.together(same.db, incidents.left(kind, {**row, **request}), lambda: _apply(same, [row], change))
 
 
 def _apply(due: Records, chosen: list[Row], change: Callable[[Records], int]) -> int:
     """Change those of the chosen that are still due and that nobody holds; how many."""
     free = due.filter(id__in=[row["id"] for row in chosen]).select_for_update(skip_locked=True)
     try:
-        with transaction.atomic(using=due.db):
-            return change(due.filter(id__in=free.values("id")))
+        with _rows_only(due.db):
+            return change(due.filter(id__in=_locked(free)))
     except OperationalError as exc:
         if not is_conflict(exc):
             raise
@@ -211,15 +235,42 @@ def _apply(due: Records, chosen: list[Row], change: Callable[[Records], int]) ->
         return 0
 
 
+@contextmanager
+def _rows_only(alias: str) -> Iterator[None]:
+    """A transaction that locks rows; under REPEATABLE READ, MariaDB would lock the gaps between them against new claims."""
+    connection = connections[alias]
+    if connection.vendor == "mysql" and connection.get_autocommit():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    with transaction.atomic(using=alias):
+        yield
+
+
+def _locked(free: Records) -> Any:
+    """The free ones of the chosen, from now on held by us."""
+    if connections[free.db].vendor == "mysql":
+        # In a statement of its own: inside an UPDATE or a DELETE, MariaDB skips nothing and waits for what is held.
+        return [*free.values_list("id", flat=True)]
+    return free.values("id")
+
+
 def _delete_exactly(records: Records) -> int:
     # delete() may first read the records and then delete by primary key alone: whatever is under the key by then.
-    return records._raw_delete(records.db)
+    return records._raw_delete(records.db) or 0
 
 
-def _summed(kind: type[Result], batches: Iterable[Counter[str]], progress: Callable[[Result], object] | None) -> Result:
+def _summed(
+    kind: type[Result],
+    batches: Iterable[Counter[str]],
+    progress: Callable[[Result], object] | None,
+    seconds: float,
+) -> Result:
+    deadline = time.monotonic() + seconds
     sums: Counter[str] = Counter()
     for done in batches:
         sums.update(done)
         if progress:
             progress(kind(**sums))
+        if time.monotonic() >= deadline:
+            break
     return kind(**sums)

@@ -30,6 +30,8 @@ exclude_patterns = ["_build", "examples"]
 
 html_theme = "furo"
 html_title = "django-idempotency"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 # In docstrings single backticks are code, as everywhere else in them.
 default_role = "code"

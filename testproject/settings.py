@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "rest_framework.authtoken",
+    "drf_spectacular",
     "django_idempotency",
     "testproject.payments",
 ]
@@ -81,7 +82,16 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "django_idempotency.openapi.IdempotentAutoSchema",
+}
+
+IDEMPOTENCY = {
+    "default": {
+        "AMOUNT": "/amount",
+        "CURRENCY": "/currency",
+    },
 }
 
 PAYMENTS_GATEWAY = "testproject.payments.gateway.PretendGateway"
+PAYMENTS_WEBHOOK_SECRET = os.environ.get("PAYMENTS_WEBHOOK_SECRET", "shared-with-the-pretend-gateway")
 PAYMENTS_GATEWAY_BOOK = DATA_DIR / "gateway.sqlite3"

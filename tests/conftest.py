@@ -5,9 +5,20 @@ from typing import Any
 import pytest
 
 from tests.support import services
-from tests.support.fixtures import barriers, behind_proxy, crowded, key, live, postgres, proxied, servers, sqlite
+from tests.support.fixtures import (
+    barriers,
+    behind_proxy,
+    crowded,
+    key,
+    live,
+    postgres,
+    proxied,
+    served,
+    servers,
+    sqlite,
+)
 
-__all__ = ["barriers", "behind_proxy", "crowded", "key", "live", "postgres", "proxied", "servers", "sqlite"]
+__all__ = ["barriers", "behind_proxy", "crowded", "key", "live", "postgres", "proxied", "served", "servers", "sqlite"]
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +27,8 @@ def django_db_modify_db_settings() -> None:
     from django.conf import settings
     from django.db import connections
 
+    if settings.TEST_DATABASE == "mariadb":
+        services.mariadb()
     if settings.TEST_DATABASE != "postgresql":
         return
     server = services.postgresql()

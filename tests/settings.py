@@ -1,8 +1,8 @@
 """
 Settings of the tests' project.
 
-IDEMPOTENCY_TEST_DB=postgresql or sqlite picks the database of the process that runs the tests. Nothing is started and
-nothing need answer to import this: conftest.py starts a PostgreSQL where none answers.
+IDEMPOTENCY_TEST_DB=postgresql, mariadb or sqlite picks the database of the process that runs the tests. Nothing is started
+and nothing need answer to import this: conftest.py starts a PostgreSQL where none answers.
 """
 
 import importlib.util
@@ -25,6 +25,9 @@ def _database(alias: str) -> dict[str, Any]:
     name = f"idempotency_{alias}_{os.getpid()}"
     if TEST_DATABASE == "postgresql":
         return {**services.configured_server().database(name), "TEST": {"NAME": f"test_{name}"}}
+    if TEST_DATABASE == "mariadb":
+        encoding = {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"}
+        return {**services.configured_mariadb().database(name), "TEST": {"NAME": f"test_{name}", **encoding}}
     # A file, because threads that share an in-memory database do not wait for each other's locks.
     path = str(Path(tempfile.gettempdir()) / f"test_{name}.sqlite3")
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": path, "TEST": {"NAME": path}}

@@ -23,6 +23,10 @@ MEMORY = "django_idempotency.backends.MemoryBackend"
 WITHOUT_USERS = [name for name in settings.MIDDLEWARE if "AuthenticationMiddleware" not in name]
 
 
+async def pay_later(request):
+    """A coroutine that commits nothing."""
+
+
 def pay(request):
     return HttpResponse("paid")
 
@@ -81,7 +85,7 @@ CASES = {
         (profile(BACKEND=MEMORY), {**profile(BACKEND=MEMORY), "DEBUG": True}),
         (profile(BACKEND=MEMORY), profile()),
     ],
-    "E008": [({"vendor": "mysql"}, {"vendor": "postgresql"}), ({"vendor": "oracle"}, {"vendor": "sqlite"})],
+    "E008": [({"vendor": "oracle"}, {"vendor": "postgresql"}), ({"vendor": "oracle"}, {"vendor": "mysql"})],
     "E009": [
         (profile(REPLAY_HEADERS=["set-Cookie"]), profile(REPLAY_HEADERS=["X-Request-Id"])),
         (profile(REPLAY_HEADERS=["X-Id", "Transfer-Encoding"]), profile(REPLAY_HEADERS=["X-Id"])),
@@ -91,6 +95,16 @@ CASES = {
         (routes(Named.as_view()), routes(Pay.as_view())),
         (routes(Nested.as_view()), {**routes(Nested.as_view()), "IDEMPOTENCY": {"nowhere": {}}}),
         (routes(idempotent("nowhere")(Pay.as_view())), routes(pay)),
+    ],
+    "E014": [
+        (
+            {"vendor": "mysql", "databases": {"OPTIONS": {"isolation_level": "READ UNCOMMITTED"}}},
+            {"vendor": "mysql", "databases": {"OPTIONS": {"isolation_level": "repeatable read"}}},
+        ),
+        (
+            {"vendor": "mysql", "databases": {"OPTIONS": {"isolation_level": "read uncommitted"}}},
+            {"vendor": "postgresql", "databases": {"OPTIONS": {"isolation_level": "read uncommitted"}}},
+        ),
     ],
     "W001": [
         ({**PLAIN, **atomic(True)}, {**PLAIN, **atomic(False)}),
@@ -106,6 +120,7 @@ CASES = {
     ],
     "W003": [({"vendor": "sqlite"}, {"vendor": "postgresql"})],
     "W004": [({"databases": {"TEST": {"MIRROR": "default"}}}, {"databases": {"TEST": {"MIRROR": None}}})],
+    "W005": [(routes(idempotent(pay_later)), routes(idempotent(rerun=True)(pay_later)))],
 }
 FLAT = [(number, *case) for number, cases in CASES.items() for case in cases]
 BY_DRF = {"E010"}
@@ -144,7 +159,8 @@ def messages(monkeypatch):
 
 
 def ours(**options):
-    everything = [checks.check_settings, checks.check_atomic_requests, checks.check_views, checks.check_sqlite]
+    walking = [checks.check_views, checks.check_coroutines]
+    everything = [checks.check_settings, checks.check_atomic_requests, *walking, checks.check_sqlite]
     found = [message for check in everything for message in check(None, **options)]
     assert all(message.id.startswith("django_idempotency.") for message in found)
     return found

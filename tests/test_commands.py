@@ -26,19 +26,19 @@ class TestPurge:
     def test_it_purges_and_sums_up(self):
         tombstone(forgotten=HOUR)
         completed(expired=HOUR, forgotten=-HOUR)
-        assert run("idempotency_purge") == ("purged: shrunk 1, deleted 1\n", "")
+        assert run("idempotency_purge") == ("purged: shrunk 1, deleted 1, incidents 0\n", "")
         assert list(states().values()) == ["tombstone"]
 
     def test_a_dry_run_only_counts(self):
         kept = tombstone(forgotten=HOUR)
-        assert run("idempotency_purge", "--dry-run") == ("would purge: shrunk 0, deleted 1\n", "")
+        assert run("idempotency_purge", "--dry-run") == ("would purge: shrunk 0, deleted 1, incidents 0\n", "")
         assert states() == {kept.key: "tombstone"}
 
     def test_each_batch_is_told_at_verbosity_2(self):
         tombstone(forgotten=HOUR)
         tombstone(forgotten=HOUR)
         _, err = run("idempotency_purge", "--batch-size=1", verbosity=2)
-        assert err == "so far: shrunk 0, deleted 1\nso far: shrunk 0, deleted 2\n"
+        assert err == "so far: shrunk 0, deleted 1, incidents 0\nso far: shrunk 0, deleted 2, incidents 0\n"
 
     def test_nothing_is_told_at_verbosity_0(self):
         tombstone(forgotten=HOUR)
@@ -54,7 +54,7 @@ class TestPurge:
     def test_the_database_can_be_named(self):
         kept = tombstone(forgotten=HOUR)
         tombstone(forgotten=HOUR, using="other")
-        assert run("idempotency_purge", "--database=other")[0] == "purged: shrunk 0, deleted 1\n"
+        assert run("idempotency_purge", "--database=other")[0] == "purged: shrunk 0, deleted 1, incidents 0\n"
         assert states() == {kept.key: "tombstone"}
 
     @pytest.mark.parametrize("command", [["idempotency_purge"], ["idempotency_recover"], ["idempotency_show", "key"]])
@@ -71,7 +71,7 @@ class TestProgress:
         progress = Progress(stream, verbosity=1)
         for deleted in (1, 2, 3, 4):
             progress(Purged(deleted=deleted))
-        assert stream.getvalue() == "so far: shrunk 0, deleted 2so far: shrunk 0, deleted 4"
+        assert stream.getvalue() == "so far: shrunk 0, deleted 2, incidents 0so far: shrunk 0, deleted 4, incidents 0"
 
 
 class TestRecover:
@@ -119,6 +119,10 @@ class TestShow:
     def test_the_body_is_shown_when_asked_for(self):
         completed(expired=-HOUR, forgotten=-2 * HOUR, key="k")
         assert run("idempotency_show", "k", "--body")[0].endswith('body\n{"paid": true}\n')
+
+    def test_an_encrypted_body_is_said_to_be(self):
+        completed(expired=-HOUR, forgotten=-2 * HOUR, key="k", body=b"gAAAA", body_key_id="12345678")
+        assert run("idempotency_show", "k", "--body")[0].endswith("body\n(encrypted under key 12345678)\n")
 
     def test_a_record_without_a_body_is_shown_without_one(self):
         tombstone(forgotten=-HOUR, key="k")

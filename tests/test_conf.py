@@ -24,9 +24,9 @@ RIGHT = [
     *[("NAMESPACE", value) for value in ("payments", "n" * 100, "Zahlungen für é")],
     *[("CLAIM", value) for value in ("committed", "joined")],
     *[(name, "X-Header") for name in ("HEADER", "REPLAYED_HEADER")],
-    *[(name, value) for name in ("REQUIRED", "STRICT_KEYS", "UUID_KEYS") for value in (True, False)],
+    *[(name, value) for name in ("REQUIRED", "STRICT_KEYS", "UUID_KEYS", "STORE_REQUEST") for value in (True, False)],
     *[(name, timedelta(0)) for name in ("TOMBSTONE", "WAIT", "JOIN_TIMEOUT")],
-    *[(name, HOUR) for name in ("RETENTION", "TOMBSTONE", "WAIT", "JOIN_TIMEOUT")],
+    *[(name, HOUR) for name in ("RETENTION", "TOMBSTONE", "LEASE", "WAIT", "JOIN_TIMEOUT")],
     *[(name, None) for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE")],
     *[
         (name, value)
@@ -38,6 +38,9 @@ RIGHT = [
     ("MAX_RESPONSE", 1),
     *[("MAX_REQUEST", value) for value in (0, 1024, None)],
     *[("REPLAY_HEADERS", value) for value in ([], ["X-Request-Id"], ("X-Request-Id",))],
+    *[("MASK", value) for value in ([], ["/customer/name", "/items/*/note"], ("/name",))],
+    *[("ENCRYPTION_KEYS", value) for value in ([], ["a key"])],
+    *[(name, value) for name in ("AMOUNT", "CURRENCY") for value in (None, "/amount", view, "tests.test_conf.view")],
     ("PROBLEM_TYPES", "urn:problem:"),
 ]
 
@@ -47,9 +50,14 @@ WRONG = [
     *[("NAMESPACE", value) for value in (None, 1, "", "n" * 101, "a\0b")],
     *[("CLAIM", value) for value in ("commited", None, True)],
     *[(name, value) for name in ("HEADER", "REPLAYED_HEADER", "PROBLEM_TYPES") for value in (None, 1, b"X")],
-    *[(name, value) for name in ("REQUIRED", "STRICT_KEYS", "UUID_KEYS") for value in (1, 0, None, "yes")],
+    *[
+        (name, value)
+        for name in ("REQUIRED", "STRICT_KEYS", "UUID_KEYS", "STORE_REQUEST")
+        for value in (1, 0, None, "yes")
+    ],
     *[(name, value) for name in ("RETENTION", "TOMBSTONE", "WAIT", "JOIN_TIMEOUT") for value in (60, None, -HOUR)],
     ("RETENTION", timedelta(0)),
+    *[("LEASE", value) for value in (60, None, timedelta(seconds=0.5))],
     *[(name, 1) for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "FINGERPRINT")],
     *[(name, "tests.test_conf.HOUR") for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "FINGERPRINT")],
     *[("FINGERPRINT", value) for value in (None, ["sent_at"], [1])],
@@ -57,6 +65,9 @@ WRONG = [
     *[("MAX_RESPONSE", value) for value in (0, True, 1.5, None)],
     *[("MAX_REQUEST", value) for value in (-1, True, "1 MB")],
     *[("REPLAY_HEADERS", value) for value in ("X-Request-Id", [1], None)],
+    *[("MASK", value) for value in ("/name", ["name"], [1], None)],
+    *[("ENCRYPTION_KEYS", value) for value in ("a key", [b"a key"], None)],
+    *[(name, value) for name in ("AMOUNT", "CURRENCY") for value in (1, ["/amount"], "tests.test_conf.HOUR")],
 ]
 
 
@@ -163,10 +174,22 @@ class TestDecoratorArguments:
         "fingerprint": ["/at"],
         "keep": "tests.test_conf.view",
         "authorize": view,
+        "lease": HOUR,
+        "store_request": False,
+        "amount": "/amount",
+        "currency": view,
+        "key": view,
+        "rerun": True,
     }
 
     def test_all_of_them_are_tested_here(self):
-        assert set(self.ARGUMENTS) == set(conf.DECORATOR)
+        assert {name.upper() for name in self.ARGUMENTS} == {
+            name.upper() for name in (*conf.DECORATOR, *conf.DECORATOR_ONLY)
+        }
+
+    @pytest.mark.parametrize("name", conf.DECORATOR_ONLY)
+    def test_what_belongs_to_one_view_is_no_setting(self, name):
+        assert "there is no setting" in conf.setting_fault(name, view)
 
     @pytest.mark.parametrize(("name", "value"), ARGUMENTS.items())
     def test_each_ends_in_the_views_policy(self, name, value):

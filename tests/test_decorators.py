@@ -15,8 +15,8 @@ from django.views import View
 
 from django_idempotency import Kept, idempotent
 from django_idempotency.core.keys import derive, record_id
-from django_idempotency.decorators import shortened
 from django_idempotency.models import IdempotencyRecord
+from django_idempotency.services import shortened
 from tests.bank.models import Payment
 
 pytestmark = pytest.mark.django_db
@@ -136,21 +136,6 @@ class TestPlaces:
 
 
 class TestRefusedPlaces:
-    def test_a_coroutine_is_refused_at_import(self):
-        async def view(request):
-            """Never called."""
-
-        with pytest.raises(ImproperlyConfigured, match="coroutine"):
-            idempotent(view)
-
-    def test_a_class_based_view_of_coroutines_is_refused_at_import(self):
-        class Later(View):
-            async def post(self, request):
-                """Never called."""
-
-        with pytest.raises(ImproperlyConfigured, match="coroutine"):
-            idempotent(Later.as_view())
-
     @pytest.mark.parametrize("view", [PLACES["a function"], OnDispatch.as_view(), watched(idempotent(pay))])
     def test_what_is_idempotent_already_is_refused_at_import(self, view):
         """The inner one would find its key in flight, with the outer."""
@@ -188,6 +173,67 @@ class TestRefusedPlaces:
             monkeypatch.delitem(sys.modules, name)
         view = idempotent(pay)
         assert post(view).content == post(view).content
+
+
+class TestOneInsideTheOther:
+    class Override(OnMethod):
+        @idempotent
+        def post(self, request, *args, **kwargs):
+            return super().post(request, *args, **kwargs)
+
+    class Twice(OnMethod):
+        def post(self, request, *args, **kwargs):
+            return [super(TestOneInsideTheOther.Twice, self).post(request) for _ in range(2)][1]
+
+    def test_an_inner_one_under_the_same_key_is_refused_and_leaves_nothing(self):
+        view = self.Override.as_view()
+        for _ in range(2):
+            with pytest.raises(ImproperlyConfigured, match="super"):
+                post(view)
+        assert (Payment.objects.count(), IdempotencyRecord.objects.count()) == (0, 0)
+
+    def test_an_inner_one_under_another_profile_has_its_own_record(self):
+        @idempotent("webhooks")
+        def outer(request):
+            return OnMethod.as_view()(request)
+
+        assert (post(outer).status_code, Payment.objects.count()) == (201, 1)
+        assert IdempotencyRecord.objects.count() == 2
+
+    @pytest.mark.parametrize("inner", [idempotent("webhooks")(pay), idempotent(required=False)(pay)])
+    def test_the_outer_ones_key_for_a_gateway_is_the_same_after_the_inner_one(self, inner, rf):
+        """In the next attempt the inner one may be replayed, and nothing else may change then."""
+        derived = []
+
+        @idempotent(key=lambda request: "outer")
+        def outer(request):
+            derived.append(request.idempotency.derive("charge"))
+            inner(request)
+            derived.append(request.idempotency.derive("charge"))
+            return HttpResponse(status=503)
+
+        headers = {"Idempotency-Key": "abc"} if inner.idempotent.profile == "webhooks" else {}
+        for _ in range(2):
+            outer(rf.post("/pay", b"x", content_type="text/plain", headers=headers))
+        assert len(derived) == 4
+        assert len(set(derived)) == 1
+
+    def test_one_after_the_other_is_a_replay(self):
+        assert post(self.Twice.as_view())["Idempotent-Replayed"] == "true"
+        assert Payment.objects.count() == 1
+
+    def test_an_attempt_that_failed_is_over(self, rf):
+        request, failures = rf.post("/pay", headers={"Idempotency-Key": "abc"}), iter([ValueError("down")])
+
+        @idempotent
+        def once(request):
+            for error in failures:
+                raise error
+            return pay(request)
+
+        with pytest.raises(ValueError, match="down"):
+            once(request)
+        assert once(request).status_code == 201
 
 
 class TestMethods:

@@ -63,7 +63,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def skip_without_drf(code: str) -> None:
-    if not HAVE_DRF and re.search(r"rest_framework|django_idempotency\.drf", code):
+    if not HAVE_DRF and re.search(r"rest_framework|drf_spectacular|django_idempotency\.drf", code):
         pytest.skip("without Django REST framework")
 
 
@@ -172,6 +172,11 @@ class TestExamples:
         assert_runs_once(view, {"amount": 5})
         handler = view if name == "pay" else view.cls.dispatch
         assert handler._non_atomic_requests == {"default"}
+
+    @pytest.mark.parametrize("name", ["async_commit", "async_gateway"])
+    def test_coroutine_views(self, name: str) -> None:
+        found = load(name)
+        assert_runs_once(found.pay if name == "async_commit" else found.Payments.as_view(), {"amount": 5})
 
     def test_rolling_out_counts_who_sends_no_key(self, caplog: pytest.LogCaptureFixture) -> None:
         view = load("rolling_out").Payments.as_view()

@@ -26,10 +26,10 @@ from django_idempotency.http import (
     REPLAYED,
     STATUSES,
     Exchange,
-    default_scope,
     preferred_wait,
     problem_document,
 )
+from django_idempotency.scopes import default_scope
 
 RECORD = uuid.UUID("68f65cce-ed3c-54cb-97f4-50cc5ba917c1")
 
@@ -145,6 +145,10 @@ class TestKeeping:
     def test_the_log_in_page_may_be_named_by_its_view(self):
         assert not exchange().keeps(HttpResponseRedirect("/admin/?next=/"))
         assert exchange().keeps(HttpResponseRedirect("/accounts/login/"))
+
+    @override_settings(LOGIN_URL="no-such-view")
+    def test_a_log_in_page_that_is_not_there_is_nobodys_target(self):
+        assert exchange().keeps(HttpResponseRedirect("/no-such-view"))
 
     @override_settings(LOGIN_URL="/log-in/?sso=1")
     def test_the_log_in_page_may_have_a_query_of_its_own(self):

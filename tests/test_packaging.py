@@ -53,6 +53,10 @@ class TestWheel:
         found = [name for name in shipped if name.startswith(f"django_idempotency/{folder}/")]
         assert len(found) > 1
 
+    def test_it_holds_the_vectors_of_the_conformance_kit(self, shipped):
+        found = {name for name in shipped if name.startswith("django_idempotency/conformance/vectors/")}
+        assert len(found) == 48
+
     def test_it_carries_the_license(self, shipped):
         assert any(name.endswith("dist-info/licenses/LICENSE") for name in shipped)
 
@@ -81,7 +85,12 @@ class TestMetadata:
         assert needed == {"django", "http-sf"}
 
     def test_the_extras_are_there(self, installed):
-        assert {"celery", "demo", "drf", "encryption", "redis"} == set(installed.get_all("Provides-Extra"))
+        extras = {"celery", "demo", "drf", "encryption", "openapi", "redis", "telemetry"}
+        assert extras == set(installed.get_all("Provides-Extra"))
+
+    def test_pytest_finds_the_plugin(self):
+        (plugin,) = metadata.distribution(NAME).entry_points.select(group="pytest11")
+        assert plugin.value == "django_idempotency.pytest_plugin"
 
     def test_the_license_is_mit(self, installed):
         assert installed["License-Expression"] == "MIT"

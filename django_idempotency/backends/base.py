@@ -4,10 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
 
     from ..core.engine import Again, Operation, Outcome, Work
+    from ..core.leases import LeaseStore
     from ..core.policies import Policy
 
 
@@ -36,6 +39,14 @@ class BaseBackend(ABC):
         that the engine should ask once more.
         """
 
+    def leases(self) -> LeaseStore:
+        """
+        The store of claims for work that no transaction can undo: that of coroutine views.
+
+        Raises ImproperlyConfigured where the backend has none.
+        """
+        raise ImproperlyConfigured(f"{type(self).__name__} cannot protect coroutine views.")
+
     def on_commit(self, call: Callable[[], object]) -> None:
         """Call once what this request wrote is certain: at once, except inside a transaction of the caller's."""
         call()
@@ -43,6 +54,9 @@ class BaseBackend(ABC):
     def observe(self, send: Callable[[], list[tuple[Any, Any]]]) -> None:
         """Send a signal in such a way that nothing a receiver does can break the request it observes."""
         send()
+
+    def mismatched(self, operation: Operation) -> None:  # noqa: B027 - a store need not tell anybody
+        """Another request than the stored one has come under its key, and was refused: tell the staff."""
 
     @classmethod
     def check(cls, policy: Policy) -> list[CheckMessage]:

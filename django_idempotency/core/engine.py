@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Protocol
 from uuid import UUID
@@ -30,6 +31,21 @@ def claim_number() -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestParts:
+    """What is stored of a request for the staff, masked or encrypted already."""
+
+    headers: str = ""
+    """A JSON list of pairs."""
+    body: bytes | None = field(default=None, repr=False)
+    whole: bool | None = None
+    """Whether the request could be sent again as it is stored."""
+    key_id: str = ""
+    """Names the key under which the body is encrypted; empty where it is not."""
+    amount: Decimal | None = None
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One request, as the store sees it."""
 
@@ -43,6 +59,11 @@ class Operation:
     path: str
     retention: timedelta
     tombstone: timedelta
+    request: RequestParts = RequestParts()
+    lease: timedelta = timedelta(0)
+    """How long a claim made outside a transaction is exclusive."""
+    rerun: bool = False
+    """Whether running it twice does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +72,9 @@ class Snapshot:
 
     status: int
     headers: tuple[tuple[str, str], ...]
-    body: bytes | None
+    body: bytes | None = field(repr=False)
+    key_id: str = ""
+    """Names the key under which the body is encrypted; empty where it is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +89,26 @@ class StoredRecord:
     claimed_at: datetime
     expires_at: datetime | None = None
     forget_at: datetime | None = None
+    lease_until: datetime | None = None
+    """Until when a claim made outside a transaction is exclusive; None for one that a row lock guards."""
     snapshot: Snapshot | None = None
+
+
+@dataclass(slots=True)
+class Ending:
+    """What the work says of its own end where nothing of it is kept; whoever releases its claim reads it."""
+
+    expected: bool = False
+    """Whether it raised what is an ordinary answer, such as a 404."""
+    status: int = 0
+    """Of the answer that was returned and is not kept."""
+    error: str = ""
+    """The name of the exception that ended it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the staff should look at it."""
+        return self.status >= 500 or (bool(self.error) and not self.expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +119,8 @@ class Claim:
     number: int
     attempt: int = 1
     seen: StoredRecord | None = None
-    """The abandoned record that this claim takes over; None for a new one."""
+    """The abandoned or lapsed record that this claim takes over; None for a new one."""
+    ending: Ending = field(default_factory=Ending, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +194,22 @@ def _judge_match(operation: Operation, record: StoredRecord, running_here: bool)
         return Replay(record.snapshot)
     if running_here:
         return Refused(InFlight())
+    if record.lease_until is not None:
+        return _judge_lease(operation, record, record.lease_until)
     if record.state is State.UNKNOWN or record.token > 0:
         return Refused(OutcomeUnknown(operation.id))
     if record.now - record.claimed_at < GUARD:
         return Refused(InFlight())
     return Claim(operation=operation, number=record.claim, attempt=2, seen=record)
+
+
+def _judge_lease(operation: Operation, record: StoredRecord, lease_until: datetime) -> Verdict:
+    """Where the lease has run out, or its work has failed, nobody knows what was done."""
+    if record.state is State.PROCESSING and record.now < lease_until:
+        return Refused(InFlight())
+    if not operation.rerun:
+        return Refused(OutcomeUnknown(operation.id))
+    return Claim(operation=operation, number=record.claim, attempt=record.token + 1, seen=record)
 
 
 def run(store: Store, operation: Operation, work: Work, *, wait: float = 0) -> Outcome:
@@ -168,13 +222,14 @@ def run(store: Store, operation: Operation, work: Work, *, wait: float = 0) -> O
     pause = 0.02
     while True:
         outcome = _settle(store, operation, work)
-        if not _in_flight(outcome) or time.monotonic() + pause > deadline:
+        if not in_flight(outcome) or time.monotonic() + pause > deadline:
             return outcome
         time.sleep(pause)
         pause = min(pause * 1.5, 0.25)
 
 
-def _in_flight(outcome: Outcome) -> bool:
+def in_flight(outcome: object) -> bool:
+    """Whether the first request still runs, so that asking again may help."""
     return isinstance(outcome, Refused) and isinstance(outcome.error, InFlight)
 
 

@@ -16,6 +16,7 @@ MAX_LENGTH = 255
 # Printable ASCII without space, comma and double quote: a comma would hide a repeated header, and a
 # double quote a badly quoted one.
 _BARE = re.compile(r"[!#-+\--~]+")
+_PRINTABLE = re.compile(r"[ -~]*")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -26,11 +27,27 @@ def parse_key(header: str, *, strict: bool = False, min_length: int = 1, uuid_on
     Raises KeyInvalid for anything else, and for a key outside 1 to 255 printable ASCII characters.
     """
     key = _quoted(header) if header.lstrip(" ").startswith('"') else _bare(header, strict=strict)
+    return checked(key, min_length=min_length, uuid_only=uuid_only)
+
+
+def checked(key: str, *, min_length: int = 1, uuid_only: bool = False) -> str:
+    """The same key, if it is one: 1 to 255 printable ASCII characters. Raises KeyInvalid."""
+    if not _PRINTABLE.fullmatch(key):
+        raise KeyInvalid("An idempotency key has printable ASCII characters only.")
     if not min_length <= len(key) <= MAX_LENGTH:
         raise KeyInvalid(f"An idempotency key has {min_length} to {MAX_LENGTH} characters, this one has {len(key)}.")
     if uuid_only and not _UUID.fullmatch(key):
         raise KeyInvalid("The idempotency key must be a UUID, such as 8e03978e-40d5-43e8-bc93-6894a57f9324.")
     return key
+
+
+def pattern(*, strict: bool = False, min_length: int = 1, uuid_only: bool = False) -> str:
+    """The same rules as a regular expression of ECMA-262's, which all of the header's value has to match."""
+    length = f"{{{min_length},{MAX_LENGTH}}}"
+    bare, inside = rf"[!#-+\--~]{length}", rf'([ !#-\[\]-~]|\\["\\]){length}'
+    if uuid_only:
+        bare = inside = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    return f'^"{inside}"$' if strict else f'^({bare}|"{inside}")$'
 
 
 def _quoted(header: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -14,7 +14,10 @@ NOT_KEPT = frozenset({400, 401, 403, 405, 406, 408, 409, 413, 415, 425, 429})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One field for each setting, in lower case; docs/reference/settings.md says what each does."""
+    """
+    One field for each setting, in lower case; docs/reference/settings.md says what each does. `key` and `rerun` belong
+    to one view and are no settings.
+    """
 
     profile: str = "default"
     namespace: str = "default"
@@ -26,6 +29,7 @@ class Policy:
     required: bool = True
     retention: timedelta = timedelta(hours=72)
     tombstone: timedelta = timedelta(days=30)
+    lease: timedelta = timedelta(seconds=60)
     wait: timedelta = timedelta(0)
     join_timeout: timedelta = timedelta(seconds=5)
     scope: Callable[[Any], str] | None = None
@@ -39,6 +43,13 @@ class Policy:
     max_response: int = 1024 * 1024
     max_request: int | None = None
     replay_headers: Sequence[str] = ()
+    store_request: bool = True
+    mask: Sequence[str] = ()
+    encryption_keys: Sequence[str] = field(default=(), repr=False)
+    amount: Callable[[Any], Any] | str | None = None
+    currency: Callable[[Any], Any] | str | None = None
+    key: Callable[[Any], str | None] | None = None
+    rerun: bool = False
     problem_types: str = "https://django-idempotency.readthedocs.io/en/stable/reference/answers.html#"
 
     def keeps_status(self, status: int) -> bool:

@@ -5,9 +5,10 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Barrier
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 TIMEOUT = 20.0
 PAUSE = 0.05
@@ -23,9 +24,14 @@ class Call:
     path: str
     key: str | None = None
     data: dict[str, Any] | None = None
+    form: dict[str, Any] | None = None
+    """What a browser sends, instead of data."""
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def body(self) -> str | None:
+        if self.form is not None:
+            return urlencode(self.form)
         return None if self.data is None else json.dumps(self.data)
 
 
@@ -117,11 +123,13 @@ class Client:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
 
     def _say(self, connection: http.client.HTTPConnection, call: Call) -> None:
-        headers = {"Authorization": f"Token {self.token}"}
+        headers = dict(call.headers)
+        if self.token:
+            headers["Authorization"] = f"Token {self.token}"
         if call.key is not None:
             headers["Idempotency-Key"] = f'"{call.key}"'
         if call.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = "application/x-www-form-urlencoded" if call.form else "application/json"
         connection.request(call.method, call.path, body=call.body, headers=headers)
 
     def _ask(self, connection: http.client.HTTPConnection, call: Call) -> Answer:

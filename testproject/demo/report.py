@@ -38,7 +38,8 @@ class Report:
 
     def request(self, call: Call, note: str = "") -> None:
         self.print()
-        self.line("request", f'{call.method} {call.path}   Idempotency-Key: "{call.key}"')
+        key = "" if call.key is None else f'   Idempotency-Key: "{call.key}"'
+        self.line("request", f"{call.method} {call.path}{key}")
         self.block(call.body or "")
         if note:
             self.line("", f"({note})", DIM)

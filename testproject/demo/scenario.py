@@ -4,9 +4,10 @@ import http.client
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import steps
+from . import doors, inbox, steps
 from .books import money
 from .play import Play
+from .upkeep import upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,30 @@ STEPS = (
         "This view keeps its answers for one second. After that the answer is gone, but the key is"
         " remembered: a late retry is refused and does not pay again.",
         steps.an_expired_key,
+    ),
+    Step(
+        "A webhook delivered twice",
+        "The gateway reports a payment at a terminal, and reports it again. The event's id is the key, whatever"
+        " else is in the body; the signature is checked each time, before the id is.",
+        doors.a_webhook,
+    ),
+    Step(
+        "A form submitted twice",
+        "A browser has no header to send. A hidden field of the form is the key: whoever clicks twice pays once,"
+        " and sees one receipt.",
+        doors.a_form,
+    ),
+    Step(
+        "An incident for the staff",
+        "What went wrong is kept for the people behind the API: here two payments under one key, side by"
+        " side, with their card numbers masked.",
+        inbox.an_incident,
+    ),
+    Step(
+        "Upkeep",
+        "In the background, Celery purges answers past their retention, settles what dead workers have"
+        " left, and closes the incidents that have healed. Here the worker is in the demo's own process.",
+        upkeep,
     ),
 )
 

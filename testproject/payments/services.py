@@ -24,6 +24,15 @@ def take_payment(*, account: Account, amount: int, card: str, charge_key: str) -
 
 
 @transaction.atomic
+def book_terminal_payment(*, account: Account, amount: int, charge: str) -> Payment:
+    """The payment that the gateway has taken already."""
+    paid = {"status": Payment.Status.PAID, "charge": charge}
+    payment = Payment.objects.create(account=account, amount=amount, currency=account.currency, **paid)
+    LedgerEntry.objects.create(account=account, payment=payment, amount=amount)
+    return payment
+
+
+@transaction.atomic
 def give_refund(*, payment: Payment, amount: int, refund_key: str) -> Refund:
     """The refund. Raises RefundTooLarge before anything is written."""
     # Two refunds at once: both would find enough left.

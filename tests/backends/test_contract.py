@@ -3,9 +3,10 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from django_idempotency.backends import MemoryBackend
@@ -282,7 +283,10 @@ class TestUpkeep:
         asked, work = operation(), Work()
         stored.run(asked, Work())
         stored.age(asked, RETENTION + TOMBSTONE + HOUR)
-        with before("release", lambda: elsewhere(lambda: stored.run(asked, work))):
+        reclaim = partial(elsewhere, lambda: stored.run(asked, work))
+        # MariaDB locks what it deletes in a statement before; the first one chooses.
+        on_mariadb = connection.vendor == "mysql"
+        with before("read", lambda: None, reclaim) if on_mariadb else before("release", reclaim):
             assert purge() == Purged()
         assert stored.run(asked, Work(fail)) == Replay(ANSWER)
         assert work.runs == 1

@@ -291,7 +291,7 @@ class TestWhere:
     def test_another_database_is_refused(self, monkeypatch):
         monkeypatch.setattr(type(connection._connections["default"]), "vendor", "oracle")
         backend = DatabaseBackend(Policy())
-        with pytest.raises(ImproperlyConfigured, match="needs PostgreSQL or SQLite"):
+        with pytest.raises(ImproperlyConfigured, match="needs PostgreSQL, MariaDB, MySQL or SQLite"):
             backend.attempt(operation(), Work())
         assert [message.id for message in DatabaseBackend.check(Policy())] == ["django_idempotency.E008"]
 

@@ -7,17 +7,21 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import InterfaceError
 
+from django_idempotency.backends.db.mysql import MySQL
+from django_idempotency.backends.db.postgresql import PostgreSQL
 from django_idempotency.exceptions import TransactionBroken
 from django_idempotency.models import IdempotencyRecord
 from tests.bank.models import Payment
+from tests.support import points
 from tests.support.contenders import ANSWER, COMMITTED, DATABASES, JOINED, Contender, Work, code, operation
 from tests.support.threads import before, elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-on_postgresql = pytest.mark.skipif(settings.TEST_DATABASE != "postgresql", reason="about PostgreSQL's transactions")
+on_a_server = pytest.mark.skipif(settings.TEST_DATABASE == "sqlite", reason="about transactions side by side")
 
 
 @pytest.fixture(params=DATABASES, ids=lambda contender: contender.name)
@@ -139,7 +143,16 @@ class TestMisbehavingViews:
         assert code(store.run(asked, again)) == "outcome-unknown"
         assert again.runs == 0
 
-    @on_postgresql
+    @on_a_server
+    def test_the_doubt_about_our_own_transaction_needs_no_second_connection(self, monkeypatch):
+        """A pool of one connection has none."""
+        asked = operation()
+        monkeypatch.setattr(BaseDatabaseWrapper, "copy", fail)
+        with pytest.raises(TransactionBroken):
+            JOINED.run(asked, Work(pay(asked, lambda: sql("COMMIT"))))
+        assert (effects(asked), JOINED.state(asked)) == (1, "unknown")
+
+    @on_a_server
     def test_a_failed_doubt_still_leaves_the_outcome_unknown(self, caplog):
         asked = operation()
         with before("doubt", cut_off), pytest.raises(TransactionBroken):
@@ -148,12 +161,11 @@ class TestMisbehavingViews:
         assert code(COMMITTED.run(asked, Work(fail))) == "outcome-unknown"
         assert effects(asked) == 1
 
-    @on_postgresql
+    @on_a_server
     def test_a_view_that_commits_and_raises_before_it_is_noticed_is_never_released(self, monkeypatch):
         """Where the broken boundary goes unnoticed, the raised token in the published record still tells."""
-        from django_idempotency.backends.db.postgresql import PostgreSQL
-
-        monkeypatch.setattr(PostgreSQL, "same_transaction", lambda self, mark: True)
+        for dialect in (PostgreSQL, MySQL):
+            monkeypatch.setattr(dialect, "same_transaction", lambda self, mark: True)
         asked = operation()
         with pytest.raises(RuntimeError):
             COMMITTED.run(asked, Work(pay(asked, lambda: (sql("COMMIT"), fail()))))
@@ -176,11 +188,12 @@ class TestHooks:
 
 def cut_off() -> None:
     """Cut this thread's connection as an administrator does."""
-    pid = connection.connection.info.backend_pid
-    elsewhere(lambda: sql(f"SELECT pg_terminate_backend({pid}, 5000)"))
+    backend = points.backend_of(connection)
+    on_mariadb = connection.vendor == "mysql"
+    elsewhere(lambda: sql(f"KILL {backend}" if on_mariadb else f"SELECT pg_terminate_backend({backend}, 5000)"))
 
 
-@on_postgresql
+@on_a_server
 @pytest.mark.parametrize("store", [COMMITTED, JOINED], ids=["committed", "joined"])
 class TestFailedCommits:
     @pytest.fixture(autouse=True)
@@ -335,7 +348,7 @@ class TestInsideTheCallersTransaction:
         assert code(store.run(asked, Work(pay(asked, lambda: fail(conflict))))) == "in-flight"
         nothing_is_kept(store, asked)
 
-    @on_postgresql  # on SQLite, Django commits at the end of a block whether or not autocommit is on
+    @on_a_server  # on SQLite, Django commits at the end of a block whether or not autocommit is on
     def test_without_autocommit_the_claim_is_joined(self, store):
         asked = operation()
         transaction.set_autocommit(False)

@@ -20,6 +20,7 @@ from django.http import Http404
 from tests.bank import runs
 from tests.bank.models import Payment
 from tests.support import points
+from tests.support.points import backend_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +147,7 @@ def _lock_in_order(rows: list[int]) -> None:
 
 
 def _backend() -> int:
-    used = connections[router.db_for_write(Payment)]
-    return used.connection.info.backend_pid if used.vendor == "postgresql" else 0
+    return backend_of(connections[router.db_for_write(Payment)])
 
 
 MISDEEDS: dict[str, Callable[[], None]] = {

@@ -1,12 +1,9 @@
 """The connection is cut, or the network loses COMMIT or its answer, and the worker lives on."""
 
-from typing import cast
-
 import pytest
 
 from tests.crashes.expectations import paid_once
 from tests.support.barriers import Barriers
-from tests.support.databases import PostgresDatabase
 from tests.support.fixtures import BehindProxy
 from tests.support.kinds import both, drf
 from tests.support.live import Live
@@ -23,31 +20,31 @@ MOMENTS = [
 
 @pytest.mark.parametrize("moment", MOMENTS, ids="@".join)
 def test_a_cut_connection_pays_nothing_and_the_retry_pays_once(
-    postgres: Live, barriers: Barriers, key: str, moment: tuple[str, str]
+    served: Live, barriers: Barriers, key: str, moment: tuple[str, str]
 ) -> None:
     path, point = moment
     gate = barriers.gate(point)
-    cut = postgres.client.start(path, key=key, at=gate)
+    cut = served.client.start(path, key=key, at=gate)
     held = gate.reached()
-    cast(PostgresDatabase, postgres.database).terminate(held.backend)
+    served.database.terminate(held.backend)
     held.release()
     # In the view it is the view's own statement that fails, or ours right after it: an error, and never a success.
     assert cut.result().status_code in {409, 500, 503}
-    assert postgres.database.effects(key) == 0
-    paid_once(postgres, path, key)
+    assert served.database.effects(key) == 0
+    paid_once(served, path, key)
 
 
 @pytest.mark.parametrize("path", both("pay"))
 def test_a_connection_cut_before_our_own_statement_is_503(
-    postgres: Live, barriers: Barriers, path: str, key: str
+    served: Live, barriers: Barriers, path: str, key: str
 ) -> None:
     gate = barriers.gate("before-claim")
-    cut = postgres.client.start(path, key=key, at=gate)
+    cut = served.client.start(path, key=key, at=gate)
     held = gate.reached()
-    cast(PostgresDatabase, postgres.database).terminate(held.backend)
+    served.database.terminate(held.backend)
     held.release()
     problem(cut.result(), 503, "store-unavailable", retryable=True)
-    assert postgres.runs(key) == 0
+    assert served.runs(key) == 0
 
 
 @pytest.mark.parametrize("path", [*both("pay"), *both("joined")])

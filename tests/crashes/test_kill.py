@@ -37,15 +37,13 @@ def kill_at(live: Live, barriers: Barriers, key: str, moment: tuple[str, str]) -
 
 
 @pytest.mark.parametrize("moment", moments(both("pay"), COMMITTED), ids="@".join)
-def test_a_committed_claim_survives_a_kill(
-    postgres: Live, barriers: Barriers, key: str, moment: tuple[str, str]
-) -> None:
-    kill_at(postgres, barriers, key, moment)
+def test_a_committed_claim_survives_a_kill(served: Live, barriers: Barriers, key: str, moment: tuple[str, str]) -> None:
+    kill_at(served, barriers, key, moment)
 
 
 @pytest.mark.parametrize("moment", moments([*both("joined"), "/plain/outer"], JOINED), ids="@".join)
-def test_a_joined_claim_survives_a_kill(postgres: Live, barriers: Barriers, key: str, moment: tuple[str, str]) -> None:
-    kill_at(postgres, barriers, key, moment)
+def test_a_joined_claim_survives_a_kill(served: Live, barriers: Barriers, key: str, moment: tuple[str, str]) -> None:
+    kill_at(served, barriers, key, moment)
 
 
 @pytest.mark.parametrize("moment", moments(both("pay"), SQLITE), ids="@".join)
@@ -58,17 +56,17 @@ def test_a_claim_on_sqlite_survives_a_kill(sqlite: Live, barriers: Barriers, key
 )
 @pytest.mark.parametrize("path", both("pay"))
 def test_a_kill_while_a_failed_request_is_undone_leaves_the_key_to_the_retry(
-    postgres: Live, barriers: Barriers, path: str, key: str, point: str
+    served: Live, barriers: Barriers, path: str, key: str, point: str
 ) -> None:
     gate = barriers.gate(point)
-    dying = postgres.client.start(path, FAILURE, key=key, at=gate)
+    dying = served.client.start(path, FAILURE, key=key, at=gate)
     gate.reached().kill()
     answer_lost(dying)
-    assert postgres.database.effects(key) == 0
+    assert served.database.effects(key) == 0
     # The failed request was this one, so this one is what its client sends again.
-    assert postgres.client.insist(path, FAILURE, key=key).status_code == 500
-    assert (postgres.database.effects(key), postgres.database.state(key)) == (0, None)
-    paid_once(postgres, path, key)
+    assert served.client.insist(path, FAILURE, key=key).status_code == 500
+    assert (served.database.effects(key), served.database.state(key)) == (0, None)
+    paid_once(served, path, key)
 
 
 @pytest.mark.parametrize("path", both("joined"))
@@ -88,19 +86,19 @@ def test_a_kill_before_a_joined_claim_is_undone_leaves_nothing(
 )
 @pytest.mark.parametrize("path", both("pay"))
 def test_a_second_kill_during_the_takeover_changes_nothing(
-    postgres: Live, barriers: Barriers, path: str, key: str, point: str
+    served: Live, barriers: Barriers, path: str, key: str, point: str
 ) -> None:
     first_gate, second_gate = barriers.gate("view"), barriers.gate(point)
-    first = postgres.client.start(path, key=key, at=first_gate)
+    first = served.client.start(path, key=key, at=first_gate)
     first_gate.reached().kill()
     answer_lost(first)
-    second = postgres.client.pool.submit(postgres.client.insist, path, key=key, at=second_gate)
+    second = served.client.pool.submit(served.client.insist, path, key=key, at=second_gate)
     second_gate.reached().kill()
     answer_lost(second)
-    survived = postgres.database.nonces(key)
+    survived = served.database.nonces(key)
     assert len(survived) == (point == "after-commit")
-    paid_once(postgres, path, key)
-    assert postgres.database.nonces(key)[: len(survived)] == survived
+    paid_once(served, path, key)
+    assert served.database.nonces(key)[: len(survived)] == survived
 
 
 def test_a_kill_after_the_view_has_committed_on_its_own_is_never_paid_again(

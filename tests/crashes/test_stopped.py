@@ -11,14 +11,17 @@ from tests.support.live import Live, Servers
 from tests.support.problems import problem
 from tests.support.services import skip_unless_chosen
 
-IMPATIENT = {"OPTIONS": {"options": "-c idle_in_transaction_session_timeout=1000"}}
+IMPATIENT = {
+    "postgresql": {"OPTIONS": {"options": "-c idle_in_transaction_session_timeout=1000"}},
+    "mariadb": {"OPTIONS": {"init_command": "SET SESSION idle_transaction_timeout = 1"}},
+}
 
 
-@pytest.fixture(scope="module")
-def impatient(servers: Servers) -> Iterator[Live]:
+@pytest.fixture(scope="module", params=IMPATIENT)
+def impatient(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Live]:
     """A server whose database cuts a transaction that does nothing for a second."""
-    skip_unless_chosen("postgresql")
-    live = servers.start(servers.databases.new("postgresql"), place=IMPATIENT)
+    skip_unless_chosen(request.param)
+    live = servers.start(servers.databases.new(request.param), place=IMPATIENT[request.param])
     yield live
     servers.stop(live)
 
@@ -50,17 +53,17 @@ def test_a_stopped_owner_is_waited_for_until_the_database_cuts_it_and_then_it_is
 
 
 def test_while_nobody_cuts_a_stopped_owner_its_duplicates_are_in_flight(
-    postgres: Live, barriers: Barriers, key: str
+    served: Live, barriers: Barriers, key: str
 ) -> None:
     path = "/plain/pay"
     gate = barriers.gate("view")
-    stopped = postgres.client.start(path, key=key, at=gate)
+    stopped = served.client.start(path, key=key, at=gate)
     held = gate.reached()
     held.stop()
     try:
-        last = postgres.client.insist(path, key=key, within=1.5)
+        last = served.client.insist(path, key=key, within=1.5)
     finally:
         held.wake()
     problem(last, 409, "in-flight", retryable=True)
     assert stopped.result().status_code == 201
-    assert (postgres.runs(key), postgres.database.effects(key)) == (1, 1)
+    assert (served.runs(key), served.database.effects(key)) == (1, 1)

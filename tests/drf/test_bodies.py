@@ -166,7 +166,7 @@ class TestParsers:
     def test_a_text_of_any_characters_has_a_part(self, text):
         request = request_of(b"", "text/plain")
         request._full_data = text
-        assert DRFExchange(request, Policy())._parsed_part()[2] == text.encode(errors="surrogatepass")
+        assert DRFExchange(request, Policy())._parsed_part()[-1] == text.encode(errors="surrogatepass")
 
     def test_one_charset_is_not_another(self):
         """The bytes are the same; the view sees another text."""
@@ -233,6 +233,16 @@ class TestUploads:
             for body in (content, content, content[:-1] + b"y")
         ]
         assert json.loads(sent[0].content) == {"size": size}
+        assert (sent[1].content, sent[2].status_code) == (sent[0].content, 422)
+
+    @pytest.mark.parametrize("kind", ["application/octet-stream", "application/json"])
+    def test_the_name_of_a_raw_upload_counts(self, post, kind):
+        view = view_of(lambda request: Response(request.data["file"].name), parser_classes=[FileUploadParser])
+        sent = [
+            post(view, b'{"a": 1}', kind=kind, **{"Content-Disposition": f"attachment; filename={name}"})
+            for name in ("r.bin", "r.bin", "s.bin")
+        ]
+        assert sent[0].data == "r.bin"
         assert (sent[1].content, sent[2].status_code) == (sent[0].content, 422)
 
     def test_a_file_in_a_dict_counts_by_name_and_content(self):

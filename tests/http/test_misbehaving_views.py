@@ -50,19 +50,19 @@ def test_a_broken_boundary_is_never_answered_with_success(live: Live, path: str,
 
 
 @pytest.mark.parametrize("then", CAUSES)
-def test_the_log_names_the_cause(postgres: Live, key: str, then: str) -> None:
-    before = len(postgres.log())
-    assert postgres.client.post("/plain/pay", {"amount": 5, "then": then}, key=key).status_code == 500
-    assert CAUSES[then] in postgres.log()[before:]
+def test_the_log_names_the_cause(served: Live, key: str, then: str) -> None:
+    before = len(served.log())
+    assert served.client.post("/plain/pay", {"amount": 5, "then": then}, key=key).status_code == 500
+    assert CAUSES[then] in served.log()[before:]
 
 
 @pytest.mark.parametrize("path", [*BOTH, *both("joined")])
-def test_after_a_deadlock_each_of_the_two_is_paid_once(postgres: Live, barriers: Barriers, path: str, key: str) -> None:
-    rows = [postgres.client.post("/plain/bare", {"amount": 1}).json()["payment"] for _ in range(2)]
+def test_after_a_deadlock_each_of_the_two_is_paid_once(served: Live, barriers: Barriers, path: str, key: str) -> None:
+    rows = [served.client.post("/plain/bare", {"amount": 1}).json()["payment"] for _ in range(2)]
     keys, gates = [f"{key}-1", f"{key}-2"], [barriers.gate("between"), barriers.gate("between")]
     scripts = [{"amount": 5, "then": "lock rows", "rows": order} for order in (rows, rows[::-1])]
     both_sent = [
-        postgres.client.start(path, script, key=one, at=gate)
+        served.client.start(path, script, key=one, at=gate)
         for script, one, gate in zip(scripts, keys, gates, strict=True)
     ]
     for held in [gate.reached() for gate in gates]:
@@ -72,5 +72,5 @@ def test_after_a_deadlock_each_of_the_two_is_paid_once(postgres: Live, barriers:
     # The database chose one to die; that one tells its client to come again, or failed like any bug.
     assert statuses[1] in {409, 500}
     for script, one in zip(scripts, keys, strict=True):
-        assert postgres.client.insist(path, script, key=one).status_code == 201
-        assert postgres.database.effects(one) == 1
+        assert served.client.insist(path, script, key=one).status_code == 201
+        assert served.database.effects(one) == 1

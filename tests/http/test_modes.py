@@ -32,6 +32,24 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "IDEMPOTENCY": {"default": {"CLAIM": "joined"}},
     },
 }
+JOINED = {"IDEMPOTENCY": {"default": {"CLAIM": "joined"}}}
+# What is read must not have changed since: MariaDB's own name for what others call repeatable read.
+SNAPSHOTS = {"init_command": "SET SESSION innodb_snapshot_isolation = ON", "isolation_level": "repeatable read"}
+ON_MARIADB: dict[str, dict[str, Any]] = {
+    "read committed": {},
+    "ATOMIC_REQUESTS": {"place": {"ATOMIC_REQUESTS": True}},
+    "joined": JOINED,
+    "persistent connections": {"place": {"CONN_MAX_AGE": None}},
+    "repeatable read": {"place": {"OPTIONS": {"isolation_level": "repeatable read"}}},
+    "repeatable read, joined": {"place": {"OPTIONS": {"isolation_level": "repeatable read"}}, **JOINED},
+    "snapshot isolation": {"place": {"OPTIONS": SNAPSHOTS}},
+    "snapshot isolation, joined": {"place": {"OPTIONS": SNAPSHOTS}, **JOINED},
+    "ATOMIC_REQUESTS and snapshot isolation": {"place": {"ATOMIC_REQUESTS": True, "OPTIONS": SNAPSHOTS}},
+    "serializable": {"place": {"OPTIONS": {"isolation_level": "serializable"}}},
+    "serializable, joined": {"place": {"OPTIONS": {"isolation_level": "serializable"}}, **JOINED},
+    "another time zone": {"place": {"TIME_ZONE": "Asia/Kolkata"}},
+    "two databases": {},
+}
 CROWD = 20
 
 
@@ -43,17 +61,20 @@ def pgbouncer() -> Iterator[Pgbouncer]:
     pgbouncer.close()
 
 
-MODES = [*SETTINGS, "pgbouncer", "two databases", "ATOMIC_REQUESTS on SQLite", "two databases on SQLite"]
+MODES = [
+    *((name, "postgresql") for name in [*SETTINGS, "pgbouncer", "two databases"]),
+    *((name, "mariadb") for name in ON_MARIADB),
+    *((name, "sqlite") for name in ["ATOMIC_REQUESTS", "two databases"]),
+]
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="module", params=MODES, ids=" on ".join)
 def mode(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Live]:
     """A server in one of the modes."""
-    name = request.param.removesuffix(" on SQLite")
-    vendor = "postgresql" if name == request.param else "sqlite"
+    name, vendor = request.param
     services.skip_unless_chosen(vendor)
     database = servers.databases.new(vendor)
-    settings = SETTINGS.get(name, {})
+    settings = (ON_MARIADB if vendor == "mariadb" else SETTINGS).get(name, {})
     if name == "pgbouncer":
         server = request.getfixturevalue("pgbouncer").server
         settings = {"place": {"HOST": server.host, "PORT": server.port, "DISABLE_SERVER_SIDE_CURSORS": True}}

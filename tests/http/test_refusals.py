@@ -114,11 +114,11 @@ def test_a_duplicate_of_a_running_request_is_409_with_a_whole_number_of_seconds(
 
 
 @pytest.mark.parametrize("path", BOTH)
-def test_another_payload_wins_over_a_running_request(postgres: Live, barriers: Barriers, path: str, key: str) -> None:
+def test_another_payload_wins_over_a_running_request(served: Live, barriers: Barriers, path: str, key: str) -> None:
     gate = barriers.gate("view")
-    first = postgres.client.start(path, key=key, at=gate)
+    first = served.client.start(path, key=key, at=gate)
     held = gate.reached()
-    mismatch = postgres.client.post(path, {"amount": 6}, key=key)
+    mismatch = served.client.post(path, {"amount": 6}, key=key)
     held.release()
     problem(mismatch, 422, "key-reused", retryable=False)
     assert first.result().status_code == 201
@@ -126,38 +126,38 @@ def test_another_payload_wins_over_a_running_request(postgres: Live, barriers: B
 
 @pytest.mark.parametrize("path", both("waiting"))
 def test_a_duplicate_that_prefers_to_wait_gets_the_answer(
-    postgres: Live, barriers: Barriers, path: str, key: str
+    served: Live, barriers: Barriers, path: str, key: str
 ) -> None:
-    gate, duplicate_gate = barriers.gate("view"), barriers.gate("after-claim")
-    first = postgres.client.start(path, key=key, at=gate)
+    gate, duplicate_gate = barriers.gate("view"), barriers.gate("after-claim", "after-read")
+    first = served.client.start(path, key=key, at=gate)
     held = gate.reached()
-    duplicate = postgres.client.start(path, key=key, at=duplicate_gate, headers={"Prefer": "wait=10"})
+    duplicate = served.client.start(path, key=key, at=duplicate_gate, headers={"Prefer": "wait=10"})
     duplicate_gate.reached().release()
     held.release()
     assert duplicate.result().content == first.result().content
     assert duplicate.result().headers["Idempotent-Replayed"] == "true"
 
 
-def test_waiting_is_off_unless_the_view_allows_it(postgres: Live, barriers: Barriers, key: str) -> None:
+def test_waiting_is_off_unless_the_view_allows_it(served: Live, barriers: Barriers, key: str) -> None:
     gate = barriers.gate("view")
-    first = postgres.client.start("/plain/pay", key=key, at=gate)
+    first = served.client.start("/plain/pay", key=key, at=gate)
     held = gate.reached()
-    duplicate = postgres.client.post("/plain/pay", key=key, headers={"Prefer": "wait=10"})
+    duplicate = served.client.post("/plain/pay", key=key, headers={"Prefer": "wait=10"})
     held.release()
     problem(duplicate, 409, "in-flight", retryable=True)
     assert first.result().status_code == 201
 
 
 @pytest.mark.parametrize("path", BOTH)
-def test_an_unknown_outcome_is_409_without_retry_after(postgres: Live, path: str, key: str) -> None:
+def test_an_unknown_outcome_is_409_without_retry_after(served: Live, path: str, key: str) -> None:
     body = {"amount": 5, "then": "raw commit"}
-    postgres.client.post(path, body, key=key)
-    again = postgres.client.post(path, body, key=key)
+    served.client.post(path, body, key=key)
+    again = served.client.post(path, body, key=key)
     document = problem(again, 409, "outcome-unknown", retryable=False)
     assert "Retry-After" not in again.headers
-    records = postgres.database.query("SELECT id FROM django_idempotency_idempotencyrecord WHERE key = ?", key)
+    records = served.database.query("SELECT id FROM django_idempotency_idempotencyrecord WHERE key = ?", key)
     assert document["operation"] == str(records[0][0])
-    assert (postgres.runs(key), postgres.database.effects(key)) == (1, 1)
+    assert (served.runs(key), served.database.effects(key)) == (1, 1)
 
 
 @pytest.mark.parametrize("path", BOTH)

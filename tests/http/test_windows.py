@@ -40,16 +40,16 @@ def duplicate_in(live: Live, barriers: Barriers, key: str, window: tuple[str, st
 
 @pytest.mark.parametrize("window", windows(both("pay"), COMMITTED), ids="@".join)
 def test_a_duplicate_of_a_committed_claim_is_in_flight(
-    postgres: Live, barriers: Barriers, key: str, window: tuple[str, str]
+    served: Live, barriers: Barriers, key: str, window: tuple[str, str]
 ) -> None:
-    duplicate_in(postgres, barriers, key, window)
+    duplicate_in(served, barriers, key, window)
 
 
 @pytest.mark.parametrize("window", windows([*both("joined"), "/plain/outer"], JOINED), ids="@".join)
 def test_a_duplicate_of_a_joined_claim_is_in_flight(
-    postgres: Live, barriers: Barriers, key: str, window: tuple[str, str]
+    served: Live, barriers: Barriers, key: str, window: tuple[str, str]
 ) -> None:
-    duplicate_in(postgres, barriers, key, window)
+    duplicate_in(served, barriers, key, window)
 
 
 @pytest.mark.parametrize("window", windows(both("pay"), JOINED), ids="@".join)
@@ -85,79 +85,79 @@ def test_after_the_commit_a_duplicate_gets_the_answer(live: Live, barriers: Barr
 @pytest.mark.parametrize("point", ["before-rollback", "after-rollback", "before-release"])
 @pytest.mark.parametrize("path", BOTH)
 def test_until_the_release_a_duplicate_is_in_flight(
-    postgres: Live, barriers: Barriers, path: str, key: str, point: str
+    served: Live, barriers: Barriers, path: str, key: str, point: str
 ) -> None:
     gate = barriers.gate(point)
-    failing = postgres.client.start(path, {"amount": 5, "then": "raise"}, key=key, at=gate)
+    failing = served.client.start(path, {"amount": 5, "then": "raise"}, key=key, at=gate)
     held = gate.reached()
-    problem(postgres.client.post(path, {"amount": 5, "then": "raise"}, key=key), 409, "in-flight", retryable=True)
+    problem(served.client.post(path, {"amount": 5, "then": "raise"}, key=key), 409, "in-flight", retryable=True)
     held.release()
     assert failing.result().status_code == 500
-    assert postgres.client.post(path, key=key).status_code == 201
+    assert served.client.post(path, key=key).status_code == 201
 
 
 @pytest.mark.parametrize("path", BOTH)
 def test_an_owner_that_dawdles_before_its_lock_is_overtaken_and_becomes_a_duplicate(
-    postgres: Live, barriers: Barriers, path: str, key: str
+    served: Live, barriers: Barriers, path: str, key: str
 ) -> None:
     gate = barriers.gate("before-lock")
-    dawdling = postgres.client.start(path, key=key, at=gate)
+    dawdling = served.client.start(path, key=key, at=gate)
     held = gate.reached()
-    postgres.database.age(key, timedelta(seconds=2))
-    overtaking = postgres.client.post(path, key=key)
+    served.database.age(key, timedelta(seconds=2))
+    overtaking = served.client.post(path, key=key)
     held.release()
     assert overtaking.status_code == 201
     assert dawdling.result().content == overtaking.content
-    assert (postgres.runs(key), postgres.database.effects(key)) == (1, 1)
+    assert (served.runs(key), served.database.effects(key)) == (1, 1)
 
 
 @pytest.mark.parametrize("path", BOTH)
 def test_a_living_owner_is_never_overtaken_however_old_its_claim(
-    postgres: Live, barriers: Barriers, path: str, key: str
+    served: Live, barriers: Barriers, path: str, key: str
 ) -> None:
     gate = barriers.gate("before-lock", "view")
-    first = postgres.client.start(path, key=key, at=gate)
+    first = served.client.start(path, key=key, at=gate)
     dawdling = gate.reached()
-    postgres.database.age(key, timedelta(hours=1))
+    served.database.age(key, timedelta(hours=1))
     dawdling.release()
     held = gate.reached()
-    duplicate = postgres.client.post(path, key=key)
+    duplicate = served.client.post(path, key=key)
     held.release()
     problem(duplicate, 409, "in-flight", retryable=True)
     assert first.result().status_code == 201
-    assert (postgres.runs(key), postgres.database.effects(key)) == (1, 1)
+    assert (served.runs(key), served.database.effects(key)) == (1, 1)
 
 
 @pytest.mark.parametrize("path", BOTH)
 def test_a_duplicate_during_a_takeovers_long_view_answers_at_once(
-    postgres: Live, barriers: Barriers, path: str, key: str
+    served: Live, barriers: Barriers, path: str, key: str
 ) -> None:
     dying_gate, taking_gate = barriers.gate("view"), barriers.gate("view")
-    dying = postgres.client.start(path, key=key, at=dying_gate)
+    dying = served.client.start(path, key=key, at=dying_gate)
     dying_gate.reached().kill()
     assert dying.exception()
-    postgres.database.age(key, timedelta(seconds=2))
-    taking = postgres.client.start(path, key=key, at=taking_gate)
+    served.database.age(key, timedelta(seconds=2))
+    taking = served.client.start(path, key=key, at=taking_gate)
     held = taking_gate.reached()
-    times = [timed_duplicate(postgres, path, key) for _ in range(5)]
+    times = [timed_duplicate(served, path, key) for _ in range(5)]
     held.release()
     assert statistics.median(times) < 0.2
     assert taking.result().status_code == 201
-    assert postgres.database.effects(key) == 1
+    assert served.database.effects(key) == 1
 
 
 @pytest.mark.parametrize("path", BOTH)
 def test_an_owner_waits_for_whoever_is_looking_at_its_row(
-    postgres: Live, barriers: Barriers, path: str, key: str
+    served: Live, barriers: Barriers, path: str, key: str
 ) -> None:
     gate = barriers.gate("before-lock")
-    owner = postgres.client.start(path, key=key, at=gate)
+    owner = served.client.start(path, key=key, at=gate)
     held = gate.reached()
-    database = cast(PostgresDatabase, postgres.database)
-    with database.session() as prober:
-        prober.execute(f"SELECT FROM {RECORD} WHERE key = %s FOR UPDATE", [key])
+    ((record_id,),) = served.database.query(f"SELECT id FROM {RECORD} WHERE key = ?", key)
+    with served.database.session() as prober:
+        prober.execute(f"SELECT 1 FROM {RECORD} WHERE id = %s FOR UPDATE", [record_id])
         held.release()
-        database.wait_until_blocked(held.backend)
+        served.database.wait_until_blocked(held.backend)
     assert owner.result().status_code == 201
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.mutants [name...]`: the table of mutants and the tests that caught them; 1 if one survives."""
+"""`python -m tests.mutants [name or area...]`: the mutants and the tests that caught them; 1 if one survives."""
 
 import os
 import re
@@ -11,15 +11,61 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants import celery, coroutines, doors, incidents, stored_requests, telemetry, testing
+from tests.mutants.mariadb import ON_MARIADB
 from tests.mutants.mutations import MUTANTS, PACKAGE, Edit, Mutant
+from tests.support import services
 
 ROOT = Path(__file__).resolve().parents[2]
+AREAS = {
+    "core": MUTANTS,
+    "mariadb": ON_MARIADB,
+    "coroutines": coroutines.MUTANTS,
+    "stored_requests": stored_requests.MUTANTS,
+    "incidents": incidents.MUTANTS,
+    "celery": celery.MUTANTS,
+    "doors": doors.MUTANTS,
+    "telemetry": telemetry.MUTANTS,
+    "testing": testing.MUTANTS,
+}
 PARALLEL = 2
 TESTS_FAILED = 1
 """pytest's exit code; any other failure means that nothing was tested."""
 # Code or SQL that does not run at all takes no guarantee out.
 BROKEN = re.compile(r"^E  .*\b(SyntaxError|ImportError|NameError|ProgrammingError)\b", re.MULTILINE)
-UNCHANGED = Mutant("(unchanged)", (), tuple(sorted({path for mutant in MUTANTS for path in mutant.tests})))
+
+
+def unchanged(mutants: list[Mutant]) -> list[Mutant]:
+    """The code as it is. Were it not green, a red mutant would prove nothing."""
+    groups: dict[tuple[str, bool], list[Mutant]] = {}
+    for mutant in mutants:
+        groups.setdefault((mutant.database, bool(mutant.only)), []).append(mutant)
+    return [
+        Mutant(
+            f"(unchanged, on {database})",
+            (),
+            tuple(sorted({path for mutant in group for path in mutant.tests})),
+            only=" or ".join(sorted({f"({mutant.only})" for mutant in group if mutant.only})),
+            database=database,
+        )
+        for (database, _), group in groups.items()
+    ]
+
+
+def possible() -> list[Mutant]:
+    """Those that can be tried here."""
+    missing = services.mariadb_is_missing()
+    if missing and os.environ.get("REQUIRE_SERVICES") == "1":
+        raise SystemExit(f"MariaDB is required and cannot be had: {missing}")
+    if missing:
+        print(f"SKIPPED without MariaDB: {missing}")
+    mutants = [mutant for area in AREAS.values() for mutant in area]
+    return [mutant for mutant in mutants if not missing or mutant.database != "mariadb"]
+
+
+def expanded(names: list[str]) -> set[str]:
+    """The names of mutants that these names of mutants and areas stand for."""
+    return {name for given in names for name in ([mutant.name for mutant in AREAS.get(given, ())] or [given])}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +102,7 @@ def tried(mutant: Mutant) -> Result:
         copied(mutant, root)
         chosen = ["-k", mutant.only] if mutant.only else []
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests, *chosen]
-        environment = {**os.environ, "IDEMPOTENCY_TEST_DB": "postgresql", "PYTHONPATH": str(root)}
+        environment = {**os.environ, "IDEMPOTENCY_TEST_DB": mutant.database, "PYTHONPATH": str(root)}
         started = time.monotonic()
         run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
         seconds = time.monotonic() - started
@@ -80,12 +126,13 @@ def told(result: Result) -> str:
 
 
 def main(names: list[str]) -> int:
-    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
-    if unknown := set(names) - {mutant.name for mutant in chosen}:
+    wanted = expanded(names)
+    chosen = [mutant for mutant in possible() if not names or mutant.name in wanted]
+    if unknown := wanted - {mutant.name for mutant in chosen}:
         raise SystemExit(f"no such mutant: {', '.join(sorted(unknown))}")
     with ThreadPoolExecutor(PARALLEL) as pool:
-        # The long one first. Were it not green, a red mutant would prove nothing.
-        results = list(pool.map(reported, [UNCHANGED, *chosen]))
+        # The long ones first.
+        results = list(pool.map(reported, [*unchanged(chosen), *chosen]))
     wrong = [result for result in results if not right(result)]
     for result in wrong:
         print(f"\n{result.mutant.name}:\n{result.output[-3000:]}")

@@ -1,6 +1,7 @@
 """The mutations: what is taken out of the code, and the quick tests that should notice."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 PACKAGE = "django_idempotency"
 CONTRACT = "tests/backends/test_contract.py"
@@ -8,6 +9,7 @@ LOCKS = "tests/backends/test_locks.py"
 TRANSACTIONS = "tests/backends/test_transactions.py"
 HOLES = "tests/test_holes.py"
 UPKEEP = "tests/test_maintenance.py"
+SESSIONS = "tests/backends/test_sessions.py"
 PROTECTIONS = "tests/test_protections.py"
 
 
@@ -29,6 +31,12 @@ class Mutant:
     tests: tuple[str, ...]
     only: str = field(default="", kw_only=True)
     """pytest's -k: where the tests that should notice are."""
+    database: str = field(default="postgresql", kw_only=True)
+    """Which the tests are run on."""
+
+
+# The fastest, for what is the same on every database.
+OnSQLite = partial(Mutant, database="sqlite")
 
 
 def edit(path: str, old: str, new: str) -> Edit:
@@ -94,7 +102,7 @@ MUTANTS = [
             in_db(
                 "postgresql",
                 "return self.claimed().filter(Q(Durable()), Q(same))",
-                "return self.records().filter(Q(Durable()), Q(same), id=self.id, state=State.PROCESSING.value)",
+                'return self.records().filter(Q(Durable()), Q(same), id=self.id, state="processing")',
             ),
         ),
         (CONTRACT,),
@@ -106,7 +114,7 @@ MUTANTS = [
             in_db(
                 "postgresql",
                 "untouched = self.claimed().filter(",
-                "untouched = self.records().filter(id=self.id, state=State.PROCESSING.value).filter(",
+                'untouched = self.records().filter(id=self.id, state="processing").filter(',
             ),
         ),
         (LOCKS,),
@@ -206,8 +214,8 @@ MUTANTS = [
         (
             in_db(
                 "joined",
-                "transaction.atomic(using=self.dialect.alias):",
-                "transaction.atomic(using=self.dialect.alias, savepoint=False):",
+                "        try:\n            with transaction.atomic(using=self.dialect.alias):",
+                "        try:\n            with transaction.atomic(using=self.dialect.alias, savepoint=False):",
             ),
         ),
         (TRANSACTIONS,),
@@ -249,7 +257,7 @@ MUTANTS = [
         (PROTECTIONS,),
     ),
     Mutant(
-        "authorize before a replay", (edit("decorators.py", "exchange.authorize()", "pass"),), (HOLES,), only="hole_5"
+        "authorize before a replay", (edit("services.py", "exchange.authorize()", "pass"),), (HOLES,), only="hole_5"
     ),
     Mutant("no cookie replayed", (edit("http.py", '        "set-cookie",\n', ""),), (PROTECTIONS,), only="cookie"),
     Mutant(
@@ -267,5 +275,26 @@ MUTANTS = [
         (in_engine("if record.state is State.UNKNOWN or record.token > 0:", "if False:"),),
         (CONTRACT,),
         only="may_have_taken_effect",
+    ),
+    Mutant(
+        "nothing is prepared behind a pooler",
+        (
+            in_db(
+                "sessions",
+                'return bool(cursor.fetchone()[0] == getattr(getattr(driver, "info", None), "backend_pid", None))',
+                "return True",
+            ),
+        ),
+        (SESSIONS,),
+        only="pgbouncer",
+    ),
+    Mutant(
+        "the record is found by its primary key alone",
+        (
+            in_db("dialects", 'template = "(%(expressions)s) IS TRUE"', 'template = "%(expressions)s"'),
+            in_db("postgresql", "(state = '{processing}') IS TRUE", "state = '{processing}'"),
+        ),
+        (SESSIONS,),
+        only="another_index",
     ),
 ]

@@ -19,7 +19,7 @@ class Client:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         # A worker that is killed must not take a connection with it that the next request wanted to use.
         self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=PATIENCE * 2, trust_env=False
+            base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=PATIENCE * 6, trust_env=False
         )
         self.http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.pool = ThreadPoolExecutor(parallel)

@@ -31,12 +31,14 @@ def servers(barriers: Barriers) -> Iterator[Servers]:
 
 # SQLite's second writer waits in line; the tests need not wait long with it to see that it is refused in the end.
 BRIEF = {"default": {"JOIN_TIMEOUT": timedelta(seconds=0.2)}}
+AT_ONCE = {"default": {"JOIN_TIMEOUT": timedelta(0)}}
 
 
 @pytest.fixture(params=services.chosen_databases())
 def live(request: pytest.FixtureRequest, servers: Servers) -> Live:
     """A server on each database."""
-    return servers.get("sqlite", IDEMPOTENCY=BRIEF) if request.param == "sqlite" else servers.get(request.param)
+    patience = {"sqlite": {"IDEMPOTENCY": BRIEF}, "mariadb": {"IDEMPOTENCY": AT_ONCE}}
+    return servers.get(request.param, **patience.get(request.param, {}))
 
 
 @pytest.fixture(params=services.chosen_databases())
@@ -52,6 +54,14 @@ def sqlite(servers: Servers) -> Live:
     return servers.get("sqlite", IDEMPOTENCY=BRIEF)
 
 
+@pytest.fixture(params=["postgresql", "mariadb"])
+def served(request: pytest.FixtureRequest, servers: Servers) -> Live:
+    """A server on each database that has a server of its own."""
+    services.skip_unless_chosen(request.param)
+    # MariaDB's second writer waits in line as well.
+    return servers.get("mariadb", IDEMPOTENCY=AT_ONCE) if request.param == "mariadb" else servers.get(request.param)
+
+
 @pytest.fixture
 def postgres(servers: Servers) -> Live:
     """A server on PostgreSQL."""
@@ -61,20 +71,23 @@ def postgres(servers: Servers) -> Live:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BehindProxy:
-    """A server that reaches its PostgreSQL through a proxy."""
+    """A server that reaches its database through a proxy."""
 
     live: Live
     proxy: Proxy
 
 
-@pytest.fixture(scope="session")
-def proxied(servers: Servers) -> Iterator[BehindProxy]:
+# In clear, so that the proxy can tell a COMMIT.
+IN_CLEAR = {"postgresql": {"sslmode": "disable", "gssencmode": "disable"}, "mariadb": {"ssl_mode": "DISABLED"}}
+
+
+@pytest.fixture(scope="session", params=IN_CLEAR)
+def proxied(request: pytest.FixtureRequest, servers: Servers) -> Iterator[BehindProxy]:
     """One server behind a proxy for the whole session."""
-    services.skip_unless_chosen("postgresql")
-    database = servers.databases.new("postgresql")
+    services.skip_unless_chosen(request.param)
+    database = servers.databases.new(request.param)
     proxy = Proxy(database.settings["HOST"], database.settings["PORT"])
-    # In clear, so that the proxy can tell a COMMIT.
-    place = {"HOST": "127.0.0.1", "PORT": proxy.port, "OPTIONS": {"sslmode": "disable", "gssencmode": "disable"}}
+    place = {"HOST": "127.0.0.1", "PORT": proxy.port, "OPTIONS": IN_CLEAR[request.param]}
     yield BehindProxy(live=servers.start(database, place=place), proxy=proxy)
     proxy.close()
 

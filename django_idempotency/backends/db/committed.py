@@ -19,11 +19,13 @@ from contextlib import suppress
 
 from django.db import transaction
 
+from ... import incidents
 from ...core.engine import Again, Claim, Completed, Operation, Outcome, Refused, Released, StoredRecord, Verdict, Work
 from ...core.states import State
 from ...exceptions import InFlight, StoreUnavailable, TransactionBroken
 from .dialects import claimed_values
-from .errors import Held, Unclear, reraise
+from .errors import Held, Unclear, own_statement, reraise
+from .mysql import MySQL
 from .postgresql import PostgreSQL
 from .runs import (
     CONFLICT,
@@ -31,11 +33,11 @@ from .runs import (
     NotKept,
     Run,
     after_commit_failure,
+    carry_out,
     close_if_lost,
-    complete,
     conflicted,
+    failure_of,
     judged,
-    perform,
     settled,
 )
 from .statements import Statement
@@ -47,7 +49,7 @@ PATIENCE = 1.0
 
 
 class Committed:
-    def __init__(self, dialect: PostgreSQL) -> None:
+    def __init__(self, dialect: PostgreSQL | MySQL) -> None:
         self.dialect = dialect
 
     def attempt(self, operation: Operation, work: Work) -> Outcome | Again:
@@ -61,7 +63,7 @@ class Committed:
 
     def claim(self, operation: Operation) -> Verdict:
         """Insert the record, or judge the one that is there."""
-        found = self.dialect.claim(self.dialect.claim_committed, operation, token=0)
+        found = self.dialect.claim(self.dialect.claim_committed, operation)
         if isinstance(found, Run):
             return found.claim
         if isinstance(found, StoredRecord):
@@ -73,7 +75,7 @@ class Committed:
         try:
             with transaction.atomic(using=self.dialect.alias):
                 self._lock(run)
-                complete(self.dialect, run, perform(self.dialect, run, work))
+                carry_out(self.dialect, run, work)
         except BaseException as exc:  # noqa: BLE001 - a worker told to exit must undo its run, too
             close_if_lost(self.dialect.connection, exc)
             if run.transaction is None:
@@ -108,7 +110,7 @@ class Committed:
         if isinstance(exc, BoundaryBroken):
             self._doubt(run, self.dialect.doubt)
             raise TransactionBroken(BoundaryBroken.__doc__, outcome_known=False) from exc
-        self._release(run)
+        self._release(run, exc)
         if isinstance(exc, NotKept):
             return Released(run.claim)
         if conflicted(exc):
@@ -121,15 +123,24 @@ class Committed:
         database's answer was lost. Ask the database, on a fresh connection.
         """
         try:
-            if self.dialect.change(self.dialect.release, claimed_values(run.claim)):
+            if self._released(run, exc):
                 return after_commit_failure(exc)
             return settled(self.dialect, run, exc)
         except (Held, Unclear):
             return Refused(InFlight())
 
-    def _release(self, run: Run) -> None:
+    def _released(self, run: Run, exc: BaseException) -> bool:
+        """Delete the claim; the staff learns of a failure in the same transaction."""
+        with own_statement():
+            return incidents.together(
+                self.dialect.alias,
+                failure_of(run, exc),
+                lambda: self.dialect.change(self.dialect.release, claimed_values(run.claim)),
+            )
+
+    def _release(self, run: Run, exc: BaseException) -> None:
         try:
-            if not self.dialect.change(self.dialect.release, claimed_values(run.claim)):
+            if not self._released(run, exc):
                 self._doubt(run, self.dialect.doubt_started)
         except (Held, Unclear, StoreUnavailable):
             # Whoever holds the lock settles it; else the next duplicate takes the claim over.
@@ -138,5 +149,11 @@ class Committed:
     def _doubt(self, run: Run, statement: Statement) -> None:
         # Where this fails, the raised token of a published record still tells that its view had started.
         with suppress(Held, Unclear, StoreUnavailable):
-            if self.dialect.change(statement, claimed_values(run.claim)):
+            with own_statement():
+                doubtful = incidents.together(
+                    self.dialect.alias,
+                    incidents.unknown(run.claim.operation),
+                    lambda: self.dialect.change(statement, claimed_values(run.claim)),
+                )
+            if doubtful:
                 logger.error("The view of %s broke its transaction: outcome unknown.", run.claim.operation.id)

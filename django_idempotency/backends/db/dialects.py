@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, F, Func, Q, QuerySet
+from django.db.models.lookups import Exact
 
 from ...core.engine import Claim, Operation, Snapshot, StoredRecord
 from ...core.states import State
@@ -18,21 +19,23 @@ from .statements import COLUMNS, Slot, Statement, Values, slot, stored_record
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.utils import CursorWrapper
 
-# What a claim writes. Everything else has its default or is set by the completion.
+# What a claim writes of an operation. Everything else has its default or is set by the completion.
 CLAIM_COLUMNS = (
-    "id",
-    "namespace",
-    "scope",
-    "key",
-    "fingerprint",
-    "state",
-    "claim",
-    "token",
-    "method",
-    "path",
-    "headers",
+    *("id", "namespace", "scope", "key", "fingerprint", "claim", "method", "path"),
+    *("request_headers", "request_body", "request_whole", "request_key_id", "amount", "currency"),
 )
+# What it writes for every operation, beside a token that is 0 until the view has started.
+CLAIM_CONSTANTS: Values = {"state": State.PROCESSING.value, "headers": ""}
+
+
+class Unindexed(Func):
+    """A condition that no index serves: the primary key alone finds the row."""
+
+    template = "(%(expressions)s) IS TRUE"
+    output_field = BooleanField()
+
 
 Records = QuerySet[IdempotencyRecord, Any]
 
@@ -53,12 +56,19 @@ class Dialect(ABC):
         return slot("id")
 
     def fetch(self, statement: Statement, values: Values) -> list[Any] | None:
+        """Execute a statement that reads at most one row; the row, or None."""
         with own_statement(), self.connection.cursor() as cursor:
-            return statement.fetch(cursor, values)
+            self.execute(cursor, statement, values)
+            return statement.row(cursor)
 
     def change(self, statement: Statement, values: Values) -> bool:
+        """Execute a statement that writes at most one row; whether it did."""
         with own_statement(), self.connection.cursor() as cursor:
-            return statement.change(cursor, values)
+            self.execute(cursor, statement, values)
+            return bool(cursor.rowcount == 1)
+
+    def execute(self, cursor: CursorWrapper, statement: Statement, values: Values) -> None:
+        statement.execute(cursor, values)
 
     @property
     @abstractmethod
@@ -77,8 +87,16 @@ class Dialect(ABC):
         One that has failed or is lost commits nothing: that is True.
         """
 
+    def intact(self, transaction: str | None) -> bool:
+        """The same, asked before the completion; True where the completing statement compares the transaction itself."""
+        return True
+
+    def undid(self, exc: BaseException) -> bool:
+        """Whether the database has ended the view's transaction itself, by rolling it back, when it raised this."""
+        return False
+
     def times(self, operation: Operation) -> Values:
-        """The times that this database is told because it has no clock of its own."""
+        """What this database is told of the time: all of it, where it has no clock of its own."""
         return {}
 
     def records(self) -> Records:
@@ -86,13 +104,14 @@ class Dialect(ABC):
 
     def claimed(self) -> Records:
         """The record, while it is unfinished and the claim in it is ours."""
-        return self.records().filter(id=self.id, claim=slot("claim"), state=State.PROCESSING.value)
+        unfinished = Unindexed(Exact(F("state"), State.PROCESSING.value))
+        return self.records().filter(unfinished, id=self.id, claim=slot("claim"))
 
     @cached_property
     def insert(self) -> Statement:
-        """Insert a claim; it writes no row where the record is there already."""
+        """Insert the claim of a view that has started; it writes no row where the record is there already."""
         row = {name: slot(name) for name in CLAIM_COLUMNS}
-        return statements.insert(self.connection, {**row, "claimed_at": self.now})
+        return statements.insert(self.connection, {**row, **CLAIM_CONSTANTS, "token": 1, "claimed_at": self.now})
 
     @cached_property
     def read(self) -> Statement:
@@ -105,9 +124,9 @@ class Dialect(ABC):
 
     @cached_property
     def complete(self) -> Statement:
-        changes = {name: slot(name) for name in ("status", "headers", "body", "token")}
+        changes = {name: slot(name) for name in ("status", "headers", "body", "body_key_id", "token")}
         finished = {"state": State.COMPLETED.value, **changes, **self.completion()}
-        return statements.update(self.connection, self.ours_to_complete(), finished)
+        return statements.update(self.connection, self.ours_to_complete(), finished, name="complete")
 
     def ours_to_complete(self) -> Records:
         return self.claimed()
@@ -127,20 +146,25 @@ class Dialect(ABC):
         return statements.delete(self.connection, self.records().filter(past, id=self.id))
 
 
-def claim_values(operation: Operation, number: int, *, token: int) -> Values:
-    """What a new record says. Its token is 0 until its view has started."""
+def claim_values(operation: Operation, number: int) -> Values:
+    """What a new record says of an operation."""
+    request = operation.request
     return {
         "id": operation.id,
         "namespace": operation.namespace,
         "scope": operation.scope,
         "key": operation.key,
         "fingerprint": operation.fingerprints[0],
-        "state": State.PROCESSING.value,
         "claim": number,
-        "token": token,
         "method": operation.method[:32],
         "path": operation.path,
-        "headers": "",
+        "request_headers": request.headers,
+        "request_body": request.body,
+        "request_whole": request.whole,
+        "request_key_id": request.key_id,
+        "amount": request.amount,
+        "currency": request.currency,
+        "lease": operation.lease,
     }
 
 
@@ -157,6 +181,7 @@ def snapshot_values(claim: Claim, snapshot: Snapshot) -> Values:
         "status": snapshot.status,
         "headers": statements.headers_text(snapshot.headers),
         "body": snapshot.body,
+        "body_key_id": snapshot.key_id,
         "retention": claim.operation.retention,
         "remembered": claim.operation.retention + claim.operation.tombstone,
     }

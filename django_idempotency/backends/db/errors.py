@@ -15,6 +15,13 @@ READ_ONLY = "25006"
 # Serialization failure and deadlock: the transaction is gone, and trying again is expected.
 CONFLICTS = frozenset({"40001", "40P01"})
 
+# The same on MariaDB and MySQL, by number. 1205 is a lock that was not got in time, 3572 what NOWAIT says on MySQL.
+HELD_NUMBERS = frozenset({1205, 3572})
+# A deadlock; and a row that has changed under innodb_snapshot_isolation.
+CONFLICT_NUMBERS = frozenset({1213, 1020})
+DUPLICATE_KEY = 1062
+NO_SUCH_SAVEPOINT = 1305
+
 
 class Unclear(Exception):
     """Nothing was run: look again."""
@@ -29,14 +36,32 @@ def sqlstate(exc: BaseException) -> str | None:
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
+def error_number(exc: BaseException) -> int | None:
+    """By which MariaDB and MySQL tell their errors apart."""
+    arguments = getattr(exc.__cause__, "args", ()) if isinstance(exc, Error) else ()
+    return arguments[0] if arguments and isinstance(arguments[0], int) else None
+
+
 def is_held(exc: Error) -> bool:
-    """Whether a lock was refused: PostgreSQL's NOWAIT or lock_timeout, SQLite's busy database."""
+    """Whether a lock was refused: PostgreSQL's NOWAIT or lock_timeout, InnoDB's lock wait, SQLite's busy database."""
     busy = getattr(exc.__cause__, "sqlite_errorname", "")
-    return sqlstate(exc) == LOCK_NOT_AVAILABLE or busy.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    if sqlstate(exc) == LOCK_NOT_AVAILABLE or error_number(exc) in HELD_NUMBERS:
+        return True
+    return busy.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 def is_conflict(exc: BaseException) -> bool:
-    return sqlstate(exc) in CONFLICTS
+    return sqlstate(exc) in CONFLICTS or error_number(exc) in CONFLICT_NUMBERS
+
+
+def is_duplicate(exc: BaseException) -> bool:
+    """Whether MariaDB or MySQL refused a row whose key is there already."""
+    return error_number(exc) == DUPLICATE_KEY
+
+
+def is_without_savepoint(exc: BaseException) -> bool:
+    """Whether MariaDB or MySQL no longer knows a savepoint, because its transaction has ended."""
+    return error_number(exc) == NO_SUCH_SAVEPOINT
 
 
 def is_lost(exc: BaseException) -> bool:

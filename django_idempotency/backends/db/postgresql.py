@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from django.db import Error
 from django.db.models import BigIntegerField, BooleanField, DurationField, Func, Q, TextField
@@ -14,23 +16,30 @@ from ...core.states import State
 from ...exceptions import InFlight
 from ...models import IdempotencyRecord
 from . import statements
-from .dialects import CLAIM_COLUMNS, Dialect, Records, claim_values, claimed_values
+from .dialects import CLAIM_COLUMNS, CLAIM_CONSTANTS, Dialect, Records, claim_values, claimed_values
 from .runs import Run
+from .sessions import Sessions
 from .statements import COLUMNS, Slot, Statement, Values, slot, stored_record
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
 
 # An existing record is only read: the gate is not asked then. The gate is shut while another transaction is at work on
 # the same key; it says so at once, where the INSERT would wait for that transaction's row. Where the gate opens and
 # nothing is inserted, somebody else was faster: read again. The gate is for speed, the primary key decides.
+# PostgreSQL keeps a prepared plan on its table when another of that name appears earlier in the search_path. So a prepared
+# claim is told the table that it was made for, and does nothing where the name now stands for another.
 CLAIM = """
-WITH existing AS (SELECT {columns} FROM {table} WHERE id = %s),
-gate AS MATERIALIZED (SELECT {gate} AS opened WHERE NOT EXISTS (SELECT FROM existing)),
+WITH here AS MATERIALIZED (SELECT coalesce(to_regclass('{table}')::oid::bigint = %s, true) AS same),
+existing AS (SELECT {columns} FROM {table} WHERE id = %s AND (SELECT same FROM here)),
+gate AS MATERIALIZED (SELECT {gate} AS opened FROM here WHERE same AND NOT EXISTS (SELECT FROM existing)),
 inserted AS (
     INSERT INTO {table} ({targets}, claimed_at)
     SELECT {values}, statement_timestamp() FROM gate WHERE opened
     ON CONFLICT (id) DO NOTHING
     RETURNING 1)
-SELECT (SELECT opened FROM gate), (SELECT pg_current_xact_id()::text FROM inserted), statement_timestamp(), existing.*
-FROM (SELECT) AS always LEFT JOIN existing ON true
+SELECT same, (SELECT opened FROM gate), (SELECT pg_current_xact_id()::text FROM inserted), statement_timestamp(), existing.*
+FROM here LEFT JOIN existing ON true
 """
 ALONE = "pg_try_advisory_xact_lock(%s)"
 # A committed claim need not wait for the disk: the log is ordered, so a claim lost in a crash is lost with all that
@@ -39,10 +48,11 @@ LAZY = "set_config('synchronous_commit', 'off', true) = 'off'"
 # The row lock is the lease. It is taken by writing the token, for then a view that commits on its own publishes a
 # record that says "started": nobody runs it again. The advisory lock keeps claims with an old snapshot from waiting for
 # this row, and tells at once that somebody else is at it. Should the row be locked all the same, by hand perhaps, the
-# wait is bounded; the transaction's own bound is put back before the view runs.
+# wait is bounded; the transaction's own bound is put back before the view runs. No index serves the condition on state, for
+# a planner that thinks the table small or the state rare may prefer the index of what is due to the primary key.
 LOCK = """
 UPDATE {table} SET token = %s
-WHERE id = %s AND claim = %s AND state = '{processing}' AND token = 0{conditions} AND pg_try_advisory_xact_lock(%s)
+WHERE id = %s AND claim = %s AND (state = '{processing}') IS TRUE AND token = 0{conditions} AND pg_try_advisory_xact_lock(%s)
 AND set_config('lock_timeout', left(set_config('djidempotency.before', current_setting('lock_timeout'), true), 0) || '1000',
     true) IS NOT NULL
 RETURNING pg_current_xact_id()::text, set_config('lock_timeout', current_setting('djidempotency.before'), true)
@@ -77,7 +87,14 @@ class Durable(Func):
 class PostgreSQL(Dialect):
     now = Now()
     # As text: psycopg takes as long for one UUID as for all the rest of a statement.
-    id = Slot("id", TextField())
+    id = Slot("id", TextField(), db_type="uuid")
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
+        self._sessions = Sessions()
+
+    def execute(self, cursor: CursorWrapper, statement: Statement, values: Values) -> None:
+        self._sessions.execute(cursor, statement, values)
 
     def completion(self) -> Values:
         return {
@@ -93,17 +110,25 @@ class PostgreSQL(Dialect):
 
     @cached_property
     def claim_committed(self) -> Statement:
-        return self._claim(f"{ALONE} AND {LAZY}")
+        return self._claim(f"{ALONE} AND {LAZY}", token=0, name="claim_committed", followers=[self.lock, self.complete])
 
     @cached_property
     def claim_joined(self) -> Statement:
-        return self._claim(ALONE)
+        return self._claim(ALONE, token=1, name="claim_joined", followers=[self.complete])
 
-    def claim(self, statement: Statement, operation: Operation, *, token: int) -> Run | StoredRecord | Refused | Again:
+    @cached_property
+    def claim_leased(self) -> Statement:
+        # What its work does cannot be undone: this claim must not be lost in a crash.
+        return self._claim(f"{ALONE} AND {Durable.template}", token=1, leased=True)
+
+    def claim(self, statement: Statement, operation: Operation) -> Run | StoredRecord | Refused | Again:
         """Insert the record of an operation, or read the one that is there."""
         claim = Claim(operation=operation, number=claim_number())
-        values = {**claim_values(operation, claim.number, token=token), "advisory": advisory_key(operation)}
-        opened, transaction, now, *columns = self.fetch(statement, values) or []
+        values = {**claim_values(operation, claim.number), "advisory": advisory_key(operation), "table": None}
+        same, opened, transaction, now, *columns = self.fetch(statement, values) or []
+        if not same:
+            self._sessions.give_up(self.connection)
+            return Again.UNCLEAR
         if transaction is not None:
             return Run(claim, transaction)
         if columns[0] is not None:
@@ -118,22 +143,31 @@ class PostgreSQL(Dialect):
         except Error:
             return True
 
-    def _claim(self, gate: str) -> Statement:
+    def _claim(
+        self, gate: str, *, token: int, name: str = "", followers: Sequence[Statement] = (), leased: bool = False
+    ) -> Statement:
         quote = self.connection.ops.quote_name
+        columns = {name: self.id if name == "id" else slot(name) for name in CLAIM_COLUMNS}
+        row = {**columns, **CLAIM_CONSTANTS, "token": token}
+        lease = [Slot("lease", DurationField())] if leased else []
         sql = CLAIM.format(
             columns=", ".join(quote(name) for name in COLUMNS),
             table=quote(IdempotencyRecord._meta.db_table),
             gate=gate,
-            targets=", ".join(quote(name) for name in CLAIM_COLUMNS),
-            values=", ".join(["%s"] * len(CLAIM_COLUMNS)),
+            targets=", ".join(quote(name) for name in (*row, *(["lease_until"] if leased else []))),
+            values=", ".join([*["%s"] * len(row), *(["statement_timestamp() + %s"] if leased else [])]),
         )
-        columns = (self.id if name == "id" else slot(name) for name in CLAIM_COLUMNS)
-        return Statement(sql, [self.id, advisory_slot(), *columns])
+        return Statement(
+            sql,
+            [Slot("table", BigIntegerField()), self.id, advisory_slot(), *row.values(), *lease],
+            name=name,
+            followers=followers,
+        )
 
     @cached_property
     def lock(self) -> Statement:
         """Take up our own claim."""
-        return self._lock("", [])
+        return self._lock("", [], name="lock")
 
     @cached_property
     def lock_abandoned(self) -> Statement:
@@ -153,10 +187,10 @@ class PostgreSQL(Dialect):
         row = self.fetch(self.lock_abandoned if seen else self.lock, values)
         return str(row[0]) if row else None
 
-    def _lock(self, conditions: str, slots: list[Slot]) -> Statement:
+    def _lock(self, conditions: str, slots: list[Slot], *, name: str = "") -> Statement:
         table = self.connection.ops.quote_name(IdempotencyRecord._meta.db_table)
         sql = LOCK.format(table=table, processing=State.PROCESSING.value, conditions=conditions)
-        return Statement(sql, [slot("token"), self.id, slot("claim"), *slots, advisory_slot()])
+        return Statement(sql, [slot("token"), self.id, slot("claim"), *slots, advisory_slot()], name=name)
 
     @cached_property
     def release(self) -> Statement:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db import InternalError
 
+from ... import incidents
 from ...core.engine import (
     Again,
     Claim,
@@ -24,8 +25,9 @@ from ...core.engine import (
     judge,
 )
 from ...exceptions import InFlight, StoreUnavailable, TransactionBroken
+from ...incidents import Incident
 from .dialects import Dialect, snapshot_values
-from .errors import Held, Unclear, is_conflict, is_lost, own_statement, translated
+from .errors import Held, Unclear, is_conflict, is_lost, translated
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -75,10 +77,18 @@ def perform(dialect: Dialect, run: Run, work: Work) -> Snapshot:
     except BaseException as exc:
         if isinstance(exc, RuntimeError) and "durable atomic block" in str(exc):
             exc.add_note("An idempotent view runs inside a transaction: use atomic() without durable=True in it.")
-        if not dialect.same_transaction(run.transaction):
+        if not dialect.undid(exc) and not dialect.same_transaction(run.transaction):
             raise BoundaryBroken from exc
         raise
     return snapshot
+
+
+def carry_out(dialect: Dialect, run: Run, work: Work) -> None:
+    """Do the work and write its answer, in what is still the transaction that the work began in."""
+    snapshot = perform(dialect, run, work)
+    if not dialect.intact(run.transaction):
+        raise BoundaryBroken
+    complete(dialect, run, snapshot)
 
 
 def judged(dialect: Dialect, operation: Operation, record: StoredRecord) -> Verdict:
@@ -100,8 +110,7 @@ def complete(dialect: Dialect, run: Run, snapshot: Snapshot) -> None:
         "transaction": run.transaction,
     }
     try:
-        with own_statement(), connection.cursor() as cursor:
-            hit = dialect.complete.change(cursor, values)
+        hit = dialect.change(dialect.complete, values)
     except InternalError as exc:
         # PostgreSQL ignores all commands once one has failed.
         raise TransactionBroken from exc
@@ -151,6 +160,13 @@ def settled(dialect: Dialect, run: Run, exc: BaseException) -> Completed | Repla
         raise exc
     logger.error("An error followed the commit of %s; its answer stands.", operation.id, exc_info=exc)
     return Completed(run.claim)
+
+
+def failure_of(run: Run, exc: BaseException) -> Incident | None:
+    """What to tell the staff of a run that ended with this; None where another transaction was only in its way."""
+    if not isinstance(exc, NotKept):
+        run.claim.ending.error = type(exc).__name__
+    return None if conflicted(exc) else incidents.failure(run.claim)
 
 
 def conflicted(exc: BaseException) -> bool:

@@ -24,6 +24,7 @@ class SQLite(Dialect):
         return {
             "now": now,
             "claimed_at": now,
+            "lease_until": now + operation.lease,
             "completed_at": now,
             "expires_at": expires_at,
             "forget_at": expires_at + operation.tombstone,
@@ -41,3 +42,5 @@ class SQLite(Dialect):
         except Error:
             return False
         return True
+
+    intact = same_transaction

@@ -35,18 +35,25 @@ COLUMNS = (
     "claimed_at",
     "expires_at",
     "forget_at",
+    "lease_until",
     "status",
     "headers",
     "body",
+    "body_key_id",
 )
 
 
 class Slot(Expression):
     """A place in a compiled statement for a value that comes with each execution."""
 
-    def __init__(self, name: str, output_field: models.Field[Any, Any]) -> None:
+    def __init__(self, name: str, output_field: models.Field[Any, Any], db_type: str = "") -> None:
         super().__init__(output_field=output_field)
         self.name = name
+        self._db_type = db_type
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        """The database's type of the values, which need not be sent as what they are."""
+        return self._db_type or str(self.output_field.db_type(connection))
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
         return "%s", (self,)
@@ -61,37 +68,56 @@ def _field(column: str) -> models.Field[Any, Any]:
     return cast("models.Field[Any, Any]", IdempotencyRecord._meta.get_field(column))
 
 
+PLAIN = frozenset({str, int, type(None)})
+
 Prepare = Callable[[Values, "BaseDatabaseWrapper"], Any]
 Convert = Callable[[Any, "BaseDatabaseWrapper"], Any]
 
 
 class Statement:
-    """SQL with slots, ready to be executed on any connection to its database."""
+    """
+    SQL with slots, ready to be executed on any connection to its database.
 
-    def __init__(self, sql: str, parameters: Iterable[Any], converters: Sequence[tuple[int, Convert]] = ()) -> None:
+    One that every request needs has a name, under which a session of the database may keep its plan, and that of others
+    which follow on it.
+    """
+
+    def __init__(
+        self,
+        sql: str,
+        parameters: Iterable[Any],
+        converters: Sequence[tuple[int, Convert]] = (),
+        *,
+        name: str = "",
+        followers: Sequence[Statement] = (),
+    ) -> None:
         self.sql = sql
-        self._parameters = [_preparation(parameter) for parameter in parameters]
-        self._converters = converters
+        self.name = name
+        self.followers = followers
+        self.places = list(parameters)
+        self.slots = list(dict.fromkeys(place for place in self.places if isinstance(place, Slot)))
+        self._parameters = [_preparation(place) for place in self.places]
+        self._arguments = [_preparation(slot) for slot in self.slots]
+        self.converters = converters
 
     def parameters(self, values: Values, connection: BaseDatabaseWrapper) -> list[Any]:
+        """What goes with the SQL, in its order."""
         return [prepare(values, connection) for prepare in self._parameters]
+
+    def arguments(self, values: Values, connection: BaseDatabaseWrapper) -> list[Any]:
+        """What fills the slots, each once."""
+        return [prepare(values, connection) for prepare in self._arguments]
 
     def execute(self, cursor: CursorWrapper, values: Values) -> None:
         cursor.execute(self.sql, self.parameters(values, cursor.db))
 
-    def change(self, cursor: CursorWrapper, values: Values) -> bool:
-        """Execute a statement that writes at most one row; whether it did."""
-        self.execute(cursor, values)
-        return bool(cursor.rowcount == 1)
-
-    def fetch(self, cursor: CursorWrapper, values: Values) -> list[Any] | None:
-        """Execute a statement that reads at most one row; the row, or None."""
-        self.execute(cursor, values)
+    def row(self, cursor: CursorWrapper) -> list[Any] | None:
+        """The one row that an executed statement has read, or None."""
         row = cursor.fetchone()
         if row is None:
             return None
         fields = list(row)
-        for position, convert in self._converters:
+        for position, convert in self.converters:
             fields[position] = convert(fields[position], cursor.db)
         return fields
 
@@ -104,7 +130,11 @@ def _preparation(parameter: Any) -> Prepare:
     def prepare(values: Values, connection: BaseDatabaseWrapper) -> Any:
         value = values[name]
         # Texts and numbers are what they are to every database; asking the field costs more than the rest.
-        return value if type(value) in (str, int) else field.get_db_prep_value(value, connection, prepared=False)
+        return (
+            value
+            if value is None or type(value) in (str, int)
+            else field.get_db_prep_value(value, connection, prepared=False)
+        )
 
     return prepare
 
@@ -125,18 +155,22 @@ def _conversion(functions: list[Any], expression: Any) -> Convert:
     return convert
 
 
-def insert(connection: BaseDatabaseWrapper, row: Values) -> Statement:
-    """An INSERT that leaves an existing record alone; it writes no row then."""
-    query = InsertQuery(IdempotencyRecord, on_conflict=OnConflict.IGNORE)
+def insert(
+    connection: BaseDatabaseWrapper, row: Values, *, on_conflict: OnConflict | None = OnConflict.IGNORE
+) -> Statement:
+    """An INSERT that leaves an existing record alone; it writes no row then, or fails where `on_conflict` is None."""
+    query = InsertQuery(IdempotencyRecord, on_conflict=on_conflict)
     query.insert_values([_field(name) for name in row], [IdempotencyRecord(**row)], raw=True)
     ((sql, parameters),) = query.get_compiler(connection=connection).as_sql()
     return Statement(sql, parameters)
 
 
-def update(connection: BaseDatabaseWrapper, queryset: models.QuerySet[Any, Any], changes: Values) -> Statement:
+def update(
+    connection: BaseDatabaseWrapper, queryset: models.QuerySet[Any, Any], changes: Values, *, name: str = ""
+) -> Statement:
     query = cast("UpdateQuery", queryset.query.chain(UpdateQuery))
     query.add_update_values(changes)
-    return Statement(*query.get_compiler(connection=connection).as_sql())
+    return Statement(*query.get_compiler(connection=connection).as_sql(), name=name)
 
 
 def delete(connection: BaseDatabaseWrapper, queryset: models.QuerySet[Any, Any]) -> Statement:
@@ -146,11 +180,7 @@ def delete(connection: BaseDatabaseWrapper, queryset: models.QuerySet[Any, Any])
 
 def stored_record(row: Sequence[Any], now: Any) -> StoredRecord:
     """A record as the engine judges it, from a row of COLUMNS."""
-    state, claim, token, fingerprint, claimed_at, expires_at, forget_at, status, headers, body = row
-    snapshot = None
-    if state == State.COMPLETED:
-        pairs = tuple((name, value) for name, value in json.loads(headers))
-        snapshot = Snapshot(status, pairs, None if body is None else bytes(body))
+    state, claim, token, fingerprint, claimed_at, expires_at, forget_at, lease_until, *answer = row
     return StoredRecord(
         state=State(state),
         claim=claim,
@@ -160,8 +190,14 @@ def stored_record(row: Sequence[Any], now: Any) -> StoredRecord:
         claimed_at=claimed_at,
         expires_at=expires_at,
         forget_at=forget_at,
-        snapshot=snapshot,
+        lease_until=lease_until,
+        snapshot=_snapshot(*answer) if state == State.COMPLETED else None,
     )
+
+
+def _snapshot(status: int, headers: str, body: Any, key_id: str) -> Snapshot:
+    pairs = tuple((name, value) for name, value in json.loads(headers))
+    return Snapshot(status, pairs, None if body is None else bytes(body), key_id)
 
 
 def headers_text(headers: tuple[tuple[str, str], ...]) -> str:

@@ -11,7 +11,7 @@ from django_idempotency.management.progress import Progress, counts
 
 
 class Command(BaseCommand):
-    help = "Shrink expired answers to tombstones, and delete the records whose key may be forgotten."
+    help = "Shrink expired answers to tombstones, and delete the records whose key may be forgotten, and old incidents."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--batch-size", type=batch_size, default=1000, help="records per transaction (1000)")

@@ -30,18 +30,27 @@ class Command(BaseCommand):
         given = {name: options[name] for name in ("key", "scope", "namespace") if options[name] is not None}
         hidden = [] if options["body"] else ["body"]
         records = records_in(options["database"]).filter(**given).defer(*hidden).order_by("pk")
-        shown = [described(record, with_body=options["body"]) for record in records]
-        if not shown:
+        # MariaDB also finds keys that differ in case or in spaces at the end.
+        exact = [record for record in records if all(getattr(record, name) == text for name, text in given.items())]
+        found = [described(record, with_body=options["body"]) for record in exact]
+        if not found:
             raise CommandError("Nothing is remembered of " + ", ".join(f"{k} {v!r}" for k, v in given.items()) + ".")
-        self.stdout.write("\n\n".join(shown))
+        self.stdout.write("\n\n".join(found))
 
 
 def described(record: IdempotencyRecord, *, with_body: bool) -> str:
     values = [(name, getattr(record, name)) for name in COLUMNS]
     lines = [f"{name:<12} {printable(str(value))}" for name, value in values if value not in (None, "")]
     if with_body and record.body is not None:
-        lines += ["body", printable(bytes(record.body).decode(errors="backslashreplace"))]
+        lines += ["body", shown(record)]
     return "\n".join(lines)
+
+
+def shown(record: IdempotencyRecord) -> str:
+    """The stored answer; what is encrypted stays so: a terminal keeps what it has shown."""
+    if record.body_key_id:
+        return f"(encrypted under key {record.body_key_id})"
+    return printable(bytes(record.body or b"").decode(errors="backslashreplace"))
 
 
 def printable(text: str) -> str:
