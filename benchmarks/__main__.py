@@ -11,7 +11,7 @@ import django
 
 from benchmarks.servers import provide_postgresql
 
-PARTS = ("compare", "growth", "purge")
+PARTS = ("compare", "growth", "purge", "operations")
 
 
 def arguments() -> argparse.Namespace:
@@ -20,17 +20,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of the comparisons (2000)")
     parser.add_argument("--records", type=int, help="records in the large table (5,000,000)")
     parser.add_argument("--purged", type=int, help="rows of each purge (200,000)")
-    parser.add_argument("--quick", action="store_true", help="300 rounds, 100,000 records, 20,000 purged")
+    parser.add_argument("--interrupted", type=int, help="operations to recover (10,000)")
+    parser.add_argument(
+        "--quick", action="store_true", help="300 rounds, 100,000 records, 20,000 purged, 1,000 recovered"
+    )
     parser.add_argument("--output", type=Path, help="write the page here even if the run is shortened")
     return with_defaults(parser.parse_args())
 
 
 def with_defaults(given: argparse.Namespace) -> argparse.Namespace:
-    given.whole = not (given.quick or given.only or given.records or given.rounds)
+    given.whole = not (given.quick or given.only or given.records or given.rounds or given.interrupted)
     given.only = given.only or list(PARTS)
     given.rounds = given.rounds or (300 if given.quick else 2000)
     given.records = given.records or (100_000 if given.quick else 5_000_000)
     given.purged = given.purged or (20_000 if given.quick else 200_000)
+    given.interrupted = given.interrupted or (1_000 if given.quick else 10_000)
     return given
 
 
@@ -45,7 +49,7 @@ def main() -> None:
     django.setup()
     results = measure(given)
     show(results)
-    destination = where_to_write(given, results)
+    destination = where_to_write(given)
     if destination:
         from benchmarks.page import page
 
@@ -61,7 +65,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     with ExitStack() as stack:
         stack.callback(forget_cached_answers)
         stack.enter_context(fresh_database("default"))
-        if given.only != ["compare"]:
+        if {"growth", "purge"} & set(given.only):
             # Not all migrations of the other packages can be run on a second database.
             stack.enter_context(fresh_database("large", "django_idempotency"))
         return {"facts": machine.describe(), **parts(given)}
@@ -69,7 +73,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def parts(given: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.growth import grow
+    from benchmarks.interrupted import recover_interrupted
     from benchmarks.latency import compare
+    from benchmarks.operations import compare_operations
     from benchmarks.services import reason_to_skip
     from benchmarks.upkeep import keep_up
 
@@ -81,6 +87,11 @@ def parts(given: argparse.Namespace) -> dict[str, Any]:
         results["grown"] = grow(given.rounds, given.records, say)
     if "purge" in given.only:
         results["kept_up"] = keep_up(given.purged, say)
+    if "operations" in given.only:
+        rounds = given.rounds // 2
+        say(f"{rounds:,} rounds of durable operations")
+        results["operated"] = compare_operations(rounds)
+        results["recovered"] = recover_interrupted(given.interrupted, say)
     return results
 
 
@@ -92,15 +103,17 @@ def show(results: dict[str, Any]) -> None:
         "compared": report.both_comparisons,
         "grown": report.growth,
         "kept_up": report.upkeep,
+        "operated": report.operations,
+        "recovered": report.recovery,
     }
     for name, result in results.items():
         print(f"\n{renderers[name](result)}")
 
 
-def where_to_write(given: argparse.Namespace, results: dict[str, Any]) -> Path | None:
+def where_to_write(given: argparse.Namespace) -> Path | None:
     from benchmarks.page import DESTINATION
 
-    complete = len(results) == 1 + len(PARTS)
+    complete = set(given.only) == set(PARTS)
     if given.output and not complete:
         say("not written: a page needs every part")
     if not complete:

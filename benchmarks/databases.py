@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.db.utils import ConnectionHandler
 
-from benchmarks.models import Payment
+from benchmarks.models import GatewayPayment, Payment
 from benchmarks.settings import postgresql
 
 
@@ -24,6 +24,7 @@ def fresh_database(alias: str, *app: str) -> Iterator[None]:
         call_command("migrate", *app, database=alias, verbosity=0)
         with connections[alias].schema_editor() as editor:
             editor.create_model(Payment)
+            editor.create_model(GatewayPayment)
         yield
     finally:
         connections[alias].close()

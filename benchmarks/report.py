@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from benchmarks.growth import Growth
+from benchmarks.interrupted import Recovery
 from benchmarks.latency import Comparison, Row, Timing
+from benchmarks.operations import Durability
 from benchmarks.upkeep import Upkeep
 from benchmarks.variants import BARE, BARE_ATOMIC
 
@@ -87,3 +89,37 @@ def upkeep(result: Upkeep) -> str:
 
 def latencies(timing: Timing) -> list[str]:
     return [f"{timing.median:.2f}", f"{timing.p99:.2f}"]
+
+
+def operations(result: Durability) -> str:
+    ours = result.lines[0].timing.median
+    compared = table(
+        ["three steps", "median ms", "p90 ms", "of ours", "own statements"],
+        [
+            [
+                line.title,
+                f"{line.timing.median:.2f}",
+                f"{line.timing.p90:.2f}",
+                f"{line.timing.median / ours:.2f}",
+                str(line.own),
+            ]
+            for line in result.lines
+        ],
+    )
+    absent = [f"Not measured: {title} ({reason})." for title, reason in result.absent]
+    return "\n\n".join([compared, *absent])
+
+
+def recovery(result: Recovery) -> str:
+    return table(
+        ["interrupted operations", "seconds", "operations per second", "peak memory", "growth of the peak"],
+        [
+            [
+                f"{result.operations:,}",
+                f"{result.seconds:.1f}",
+                f"{result.rate:,.0f}",
+                f"{result.memory:.0f} MiB",
+                f"{result.growth:.1f} MiB",
+            ]
+        ],
+    )

@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .decorators import idempotent
-    from .exceptions import Kept
+    from .exceptions import Kept, OutcomeUnknown, RetryLater
+    from .operations import Respond, operation
+    from .outbox import enqueue_on_commit
 
-__all__ = ["Kept", "idempotent"]
+__all__ = ["Kept", "OutcomeUnknown", "Respond", "RetryLater", "enqueue_on_commit", "idempotent", "operation"]
 
-_HOMES = {"Kept": "exceptions", "idempotent": "decorators"}
+_HOMES = {
+    "Kept": "exceptions",
+    "OutcomeUnknown": "exceptions",
+    "Respond": "operations",
+    "RetryLater": "exceptions",
+    "enqueue_on_commit": "outbox",
+    "idempotent": "decorators",
+    "operation": "operations",
+}
 
 
 def __getattr__(name: str) -> Any:

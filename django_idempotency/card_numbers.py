@@ -9,6 +9,8 @@ SHORTEST, LONGEST = 13, 19
 # What people and programs put between the groups of a number: spaces, dashes, points, and what cannot be seen.
 BETWEEN = r" \t\u00a0\u00ad\u2000-\u2015\u202f\u2060\u2212\u3000\ufeff.-"
 LONG = re.compile(rf"\d[\d{BETWEEN}]{{11}}")
+# The same where all of the text is ASCII, in a third of the time.
+LONG_ASCII = re.compile(r"[0-9][0-9 \t.-]{11}")
 DIGITS = re.compile(rf"\d[\d{BETWEEN}]{{12,}}+")
 GROUP = re.compile(r"\d++")
 # More numbers in a row are no text; trying them all would take a second for each megabyte.
@@ -21,7 +23,7 @@ TRACK = re.compile(r"%?[Bb]?;?(?<!\d)\d{12,}+(?:\^[^^]{0,40}\^[^?\s\"]*+\??|[=Dd
 
 def has_long_number(text: str) -> bool:
     """Whether there can be a card number in the text at all."""
-    return LONG.search(text) is not None
+    return (LONG_ASCII if text.isascii() else LONG).search(text) is not None
 
 
 def card_numbers_masked(text: str) -> str:

@@ -165,6 +165,16 @@ def _is_anonymous(view: Any) -> bool:
     return "django.contrib.auth.middleware.AuthenticationMiddleware" not in settings.MIDDLEWARE
 
 
+@register
+def check_operations(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    # Not above: this module is imported before the models are ready.
+    from .operations.checks import messages
+
+    # The URLconf imports the views, and they import the operations.
+    list(protected_views())
+    return list(messages())
+
+
 @register(deploy=True)
 def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     from .backends.db import database

@@ -275,7 +275,7 @@ class CoroutineService(Service):
                 self.committed = True
             case Replay() | Refused() as lost:
                 self.lost = lost
-                raise OutcomeUnknown(claim.operation.id)
+                raise OutcomeUnknown(operation=claim.operation.id)
             case Released():
                 pass
 
@@ -287,7 +287,7 @@ class _Answer:
 
 def _unsettled(claim: Claim, error: StoreUnavailable) -> Refused:
     """The answer where the store cannot be reached after the view: try again, if that does no harm."""
-    return Refused(error if claim.operation.rerun else OutcomeUnknown(claim.operation.id))
+    return Refused(error if claim.operation.rerun else OutcomeUnknown(operation=claim.operation.id))
 
 
 def _response_of(returned: Any) -> HttpResponseBase:

@@ -88,7 +88,7 @@ def _decorate(view: Any, *, rule: Rule) -> Any:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         policy, backend = rule.resolve()
         call = functools.partial(view, *args, **kwargs)
-        return Service(_exchange(args, policy), backend, sender=wrapper).serve(call)
+        return Service(exchange_for(args, policy), backend, sender=wrapper).serve(call)
 
     wrapper.idempotent = rule  # type: ignore[attr-defined]
     return wrapper
@@ -98,7 +98,7 @@ def _decorate_coroutine(view: Any, rule: Rule) -> Any:
     @functools.wraps(view)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         policy, backend = rule.resolve()
-        exchange = _exchange(args, policy)
+        exchange = exchange_for(args, policy)
         if exchange.request is not exchange.http:
             raise ImproperlyConfigured(f"{view!r} is a coroutine, and Django REST framework has no coroutine views.")
         return await CoroutineService(exchange, backend, sender=wrapper).serve(functools.partial(view, *args, **kwargs))
@@ -121,7 +121,7 @@ def _refuse_view(view: Any) -> None:
             raise ImproperlyConfigured(MISPLACED)
 
 
-def _exchange(args: tuple[Any, ...], policy: Policy) -> Exchange:
+def exchange_for(args: tuple[Any, ...], policy: Policy) -> Exchange:
     """The adapter for the request among a view's arguments: its first, or its second where the first is `self`."""
     if "rest_framework.views" in sys.modules:
         from . import drf

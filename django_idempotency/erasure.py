@@ -9,15 +9,17 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models import Q
 
+from . import journals
 from .core.states import State
 from .maintenance import records_in
-from .models import IdempotencyIncident
+from .models import IdempotencyIncident, IdempotencyRecord
 
 BATCH = 1000
 """Rows in one transaction."""
 
 OF_REQUEST = {"request_headers": "", "request_body": None, "request_whole": None, "request_key_id": ""}
-OF_RECORD: dict[str, Any] = {**OF_REQUEST, "body": None, "body_key_id": ""}
+OF_OPERATION = {"operation_input": None, "operation_key_id": ""}
+OF_RECORD: dict[str, Any] = {**OF_REQUEST, **OF_OPERATION, "body": None, "body_key_id": ""}
 OF_INCIDENT: dict[str, Any] = {**OF_REQUEST, "first_headers": "", "first_body": None, "first_key_id": ""}
 
 
@@ -41,13 +43,15 @@ def erase(
     Erase the stored requests and answers of a scope, in records and incidents, batch by batch.
 
     Keys, states and tombstones stay: a completed record is replayed with its status and headers, and without its body.
-    Requests in flight, and rows that somebody has locked, are `held`: run it again when they have ended.
+    Requests in flight, operations that have not ended or whose outcome is unknown, and rows that somebody has locked, are
+    `held`: without their input, operations could not go on. Run it again when they have ended.
     """
     records = records_in(using)
     incidents = IdempotencyIncident._base_manager.using(records.db)
-    settled = _full(records, OF_RECORD, scope).exclude(state=State.PROCESSING.value)
+    unfinished = Q(state=State.PROCESSING.value) | Q(state=State.UNKNOWN.value, operation__gt="")
+    settled = _full(records, OF_RECORD, scope).exclude(unfinished)
     told = _full(incidents, OF_INCIDENT, scope)
-    running = _full(records, OF_RECORD, scope).filter(state=State.PROCESSING.value)
+    running = _full(records, OF_RECORD, scope).filter(unfinished)
     if dry_run:
         return Erased(records=_exactly(settled, scope), incidents=_exactly(told, scope), held=_exactly(running, scope))
     erased = Erased()
@@ -61,7 +65,7 @@ def erase(
 
 def _full(rows: models.QuerySet[Any], empty: dict[str, Any], scope: str) -> models.QuerySet[Any]:
     """Those of a scope that hold anything to erase."""
-    conditions = (~Q(**{name: value}) for name, value in empty.items() if name.endswith(("body", "headers")))
+    conditions = (~Q(**{name: value}) for name, value in empty.items() if name.endswith(("body", "headers", "input")))
     anything = Q()
     for condition in conditions:
         anything |= condition
@@ -80,7 +84,10 @@ def _emptied(rows: models.QuerySet[Any], empty: dict[str, Any], scope: str) -> I
         with transaction.atomic(using=rows.db):
             free = rows.filter(onwards).select_for_update(skip_locked=True).order_by("pk")
             chosen = list(free.values_list("pk", "scope")[:BATCH])
-            done = rows.filter(pk__in=[pk for pk, found in chosen if found == scope]).update(**empty)
+            exact = [pk for pk, found in chosen if found == scope]
+            if rows.model is IdempotencyRecord:
+                journals.erase(rows.db, exact)
+            done = rows.filter(pk__in=exact).update(**empty)
         if not chosen:
             return
         yield done

@@ -14,12 +14,15 @@ What can go wrong around an idempotent request.
     ├── StoreUnavailable    store-unavailable
     └── TransactionBroken   a fault of the view, never sent to a client
 
+    ├── RetryLater          retry-later
+
     Kept                    not an error: carries an answer out of a service
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 from typing import ClassVar
 from uuid import UUID
 
@@ -29,7 +32,7 @@ class IdempotencyError(Exception):
 
     code: ClassVar[str] = "idempotency-error"
     retryable: ClassVar[bool] = False
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
     """Whole seconds a client should wait before it asks again; None: no advice."""
 
     def __init__(self, detail: str | None = None) -> None:
@@ -71,9 +74,10 @@ class OutcomeUnknown(IdempotencyError):
 
     code = "outcome-unknown"
 
-    def __init__(self, operation: UUID, detail: str | None = None) -> None:
+    def __init__(self, detail: str | None = None, *, operation: UUID | None = None) -> None:
         super().__init__(detail)
         self.operation = operation
+        """The id of the record that waits; None while a remote call says that it does not know."""
 
 
 class KeyExpired(IdempotencyError):
@@ -111,6 +115,24 @@ class StoreUnavailable(IdempotencyError):
     code = "store-unavailable"
     retryable = True
     retry_after = 5
+
+
+class RetryLater(IdempotencyError):
+    """
+    This operation has not ended and goes on later. Send the same request again then, to get its answer.
+
+    Returned or raised in a durable operation, it frees the operation for that long without an answer.
+    """
+
+    code = "retry-later"
+    retryable = True
+
+    def __init__(self, seconds: float, detail: str | None = None) -> None:
+        if seconds < 0:
+            raise ValueError(f"RetryLater takes seconds from now, not {seconds}.")
+        super().__init__(detail or " ".join((inspect.getdoc(RetryLater) or "").split("\n")[0].split()))
+        self.seconds = seconds
+        self.retry_after = max(1, math.ceil(seconds))
 
 
 class TransactionBroken(IdempotencyError):

@@ -39,6 +39,7 @@ STATUSES = {
     "body-too-large": (413, "The body is too large"),
     "scope-unavailable": (503, "The owner of the key cannot be told"),
     "store-unavailable": (503, "The store of idempotency keys is unavailable"),
+    "retry-later": (503, "The operation goes on later"),
 }
 """Code: status and title of the problem document (RFC 9457)."""
 
@@ -94,6 +95,8 @@ class Exchange:
         scope, policy = self.scope(), self.policy
         if policy.key:
             scope = doors.endpoint_scope(scope, self.http)
+        path = self.http.get_full_path()
+        stored = stored_path(path)
         return Operation(
             namespace=policy.namespace,
             scope=scope,
@@ -101,10 +104,10 @@ class Exchange:
             id=keys.record_id(policy.namespace, scope, key),
             fingerprints=self.fingerprints(key),
             method=str(self.http.method),
-            path=stored_path(self.http.get_full_path()),
+            path=stored,
             retention=policy.retention,
             tombstone=policy.tombstone,
-            request=request_parts(self.request, self.http, policy, self.read_body()),
+            request=request_parts(self.request, self.http, policy, self.read_body, same_path=stored == path),
         )
 
     def scope(self) -> str:

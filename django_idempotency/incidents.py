@@ -74,9 +74,9 @@ def failure(claim: Claim) -> Incident | None:
     return _of_operation(Kind.FAILED, claim.operation, ending.error or str(ending.status)) if ending.failed else None
 
 
-def unknown(operation: Operation) -> Incident:
+def unknown(operation: Operation, why: str = "") -> Incident:
     """What to tell of work whose outcome nobody knows."""
-    return _of_operation(Kind.UNKNOWN, operation)
+    return _of_operation(Kind.UNKNOWN, operation, why[:200])
 
 
 def left(kind: str, row: Mapping[str, Any]) -> Incident:

@@ -11,7 +11,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -21,19 +20,19 @@ from typing import Any, TypeVar
 
 from django.db import OperationalError, connections, transaction
 from django.db.models import Q
-from django.db.models.functions import Now
-from django.utils import timezone
 
-from . import incidents
+from . import incidents, journals
 from .backends.db import database
+from .backends.db.batches import now, rows_only
 from .backends.db.dialects import Records
 from .backends.db.errors import is_conflict
-from .backends.db.mysql import clock
-from .conf import get_policy
+from .conf import get_policy, profiles
 from .core.engine import GUARD
+from .core.policies import Policy
 from .core.states import State
 from .incidents import Kind
 from .models import IdempotencyRecord
+from .outbox import rows
 from .signals import recovered
 
 logger = logging.getLogger("django_idempotency")
@@ -42,19 +41,25 @@ logger = logging.getLogger("django_idempotency")
 CHOSEN = [
     field.attname
     for field in IdempotencyRecord._meta.concrete_fields
-    if field.name not in {"status", "headers", "body", "request_headers", "request_body"}
+    if field.name not in {"status", "headers", "body", "request_headers", "request_body", "operation_input"}
 ]
+SHRUNK: dict[str, Any] = {
+    "state": State.TOMBSTONE.value,
+    **dict.fromkeys(("status", "body", "request_body", "request_whole", "operation_input")),
+    **dict.fromkeys(("headers", "body_key_id", "request_headers", "request_key_id", "operation_key_id"), ""),
+}
 LARGEST_BATCH = 10_000
 """Databases bound the number of parameters of a statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """How many answers were shrunk to tombstones, and how many records and incidents were deleted."""
+    """How many answers were shrunk to tombstones, and how many records, incidents and messages were deleted."""
 
     shrunk: int = 0
     deleted: int = 0
     incidents: int = 0
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +84,13 @@ def purge(
 ) -> Purged:
     """
     Delete the records whose key may be forgotten, shrink expired answers to tombstones, then delete old incidents: those
-    that have healed or whose record is gone, once the longest RETENTION and TOMBSTONE of all profiles have passed.
+    that have healed or whose record is gone, once the longest RETENTION and TOMBSTONE of all profiles have passed; and the
+    outbox's messages that were delivered longer ago than the default profile's RETENTION. The journal of an operation goes
+    with its answer. One that was refused before its first step, and was not asked for since, becomes a tombstone after the
+    longest RETENTION.
 
     Each batch is committed on its own and stays done if a later one fails. `progress` is called with the sums so far
-    after each. No batch is begun after so many `seconds`. Claims and unknown outcomes are never touched.
+    after each. No batch is begun after so many `seconds`. Other claims and unknown outcomes are never touched.
     """
     records = records_in(using)
     if dry_run:
@@ -91,7 +99,9 @@ def purge(
         _batches(_forgotten(records, State.TOMBSTONE), _delete, batch_size),
         _batches(_forgotten(records, State.COMPLETED), _delete, batch_size),
         _batches(_expired(records), _shrink, batch_size),
+        _batches(_never_begun(records), _close, batch_size),
         (Counter(incidents=done) for done in incidents.purged(records.db, batch_size)),
+        (Counter(messages=done) for done in rows.purged(records.db, batch_size)),
     )
     return _summed(Purged, batches, progress, seconds)
 
@@ -126,38 +136,49 @@ def records_in(using: str | None) -> Records:
 
 def _forgotten(records: Records, state: State) -> Records:
     # `due_at` adds nothing but the index.
-    now = _ago(records, timedelta(0))
-    return records.filter(state=state.value, due_at__lte=now, forget_at__lte=now)
+    past = ago(records, timedelta(0))
+    return records.filter(state=state.value, due_at__lte=past, forget_at__lte=past)
 
 
 def _expired(records: Records) -> Records:
-    now = _ago(records, timedelta(0))
-    return records.filter(state=State.COMPLETED.value, due_at__lte=now, expires_at__lte=now)
+    past = ago(records, timedelta(0))
+    return records.filter(state=State.COMPLETED.value, due_at__lte=past, expires_at__lte=past)
+
+
+def _never_begun(records: Records) -> Records:
+    found: Records = journals.never_begun(records, ago(records, max(policy.retention for policy in _policies())))
+    return found
+
+
+def _policies() -> list[Policy]:
+    return [get_policy(name) for name in profiles()]
 
 
 def _abandoned(records: Records, age: timedelta) -> Records:
-    before = _ago(records, age)
+    before = ago(records, age)
     lapsed = Q(lease_until=None) | Q(lease_until__lte=before)
-    return records.filter(lapsed, state=State.PROCESSING.value, due_at__lte=before, claimed_at__lte=before)
+    # A durable operation is gone on with instead.
+    return records.filter(
+        lapsed, operation="", state=State.PROCESSING.value, due_at__lte=before, claimed_at__lte=before
+    )
 
 
-def _ago(records: Records, age: timedelta) -> Any:
+def ago(records: Records, age: timedelta) -> Any:
     """A time in the past by the clock that wrote the records: the database's, where it has one."""
-    connection = connections[records.db]
-    if connection.vendor == "sqlite":
-        return timezone.now() - age
-    return (clock(connection) if connection.vendor == "mysql" else Now()) - age
+    return now(records.db) - age
 
 
 def _purgeable(records: Records) -> Purged:
     deleted = sum(_forgotten(records, state).count() for state in (State.TOMBSTONE, State.COMPLETED))
-    remembered = ~Q(forget_at__lte=_ago(records, timedelta(0)))
-    shrunk, old = _expired(records).filter(remembered).count(), incidents.forgotten(records.db).count()
-    return Purged(shrunk=shrunk, deleted=deleted, incidents=old)
+    remembered = ~Q(forget_at__lte=ago(records, timedelta(0)))
+    shrunk = _expired(records).filter(remembered).count() + _never_begun(records).count()
+    old = incidents.forgotten(records.db).count()
+    sent = rows.purgeable(records.db).count()
+    return Purged(shrunk=shrunk, deleted=deleted, incidents=old, messages=sent)
 
 
 def _recoverable(abandoned: Records) -> Recovered:
-    with _rows_only(abandoned.db):
+    with rows_only(abandoned.db):
         tokens = list(abandoned.select_for_update(skip_locked=True).values_list("token", flat=True))
     released = tokens.count(0)
     return Recovered(released=released, doubtful=len(tokens) - released)
@@ -180,14 +201,20 @@ def _batches(
 
 
 def _delete(due: Records, chosen: list[Row]) -> Counter[str]:
-    return Counter(deleted=_apply(due, chosen, _delete_exactly))
+    return Counter(deleted=_apply(due, chosen, journals.deleted_too(chosen, _delete_exactly)))
 
 
 def _shrink(due: Records, chosen: list[Row]) -> Counter[str]:
     """Leave of each only that its key was used, and for which request."""
-    empty = {"status": None, "headers": "", "body": None, "body_key_id": ""}
-    empty |= {"request_headers": "", "request_body": None, "request_whole": None, "request_key_id": ""}
-    return Counter(shrunk=_apply(due, chosen, lambda expired: expired.update(state=State.TOMBSTONE.value, **empty)))
+    shrunk = journals.deleted_too(chosen, lambda expired: expired.update(**SHRUNK))
+    return Counter(shrunk=_apply(due, chosen, shrunk))
+
+
+def _close(due: Records, chosen: list[Row]) -> Counter[str]:
+    """Shrink what was never begun, as if it had been answered and that answer had expired now."""
+    remembered = max(policy.tombstone for policy in _policies())
+    times = {"expires_at": ago(due, timedelta(0)), "forget_at": ago(due, -remembered)}
+    return Counter(shrunk=_apply(due, chosen, lambda refused: refused.update(**SHRUNK, **times)))
 
 
 def _settle(abandoned: Records, chosen: list[Row]) -> Counter[str]:
@@ -226,24 +253,13 @@ def _apply(due: Records, chosen: list[Row], change: Callable[[Records], int]) ->
     """Change those of the chosen that are still due and that nobody holds; how many."""
     free = due.filter(id__in=[row["id"] for row in chosen]).select_for_update(skip_locked=True)
     try:
-        with _rows_only(due.db):
+        with rows_only(due.db):
             return change(due.filter(id__in=_locked(free)))
     except OperationalError as exc:
         if not is_conflict(exc):
             raise
         # Under REPEATABLE READ, a record that has just changed fails the statement. It is chosen again next time.
         return 0
-
-
-@contextmanager
-def _rows_only(alias: str) -> Iterator[None]:
-    """A transaction that locks rows; under REPEATABLE READ, MariaDB would lock the gaps between them against new claims."""
-    connection = connections[alias]
-    if connection.vendor == "mysql" and connection.get_autocommit():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-    with transaction.atomic(using=alias):
-        yield
 
 
 def _locked(free: Records) -> Any:

@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
-from .card_numbers import LONG, MASKED, SHORTEST, TRACK, card_numbers_masked, has_long_number
+from .card_numbers import MASKED, SHORTEST, TRACK, card_numbers_masked, has_long_number
+from .suspicions import SPOKEN, has_spoken_code, json_may_hide, text_may_hide
 
 DROPPED = "[dropped]"
 
@@ -53,11 +54,6 @@ LABELLED = re.compile(
     r"""<[^<>]{0,200}?\s(?:name|key|id)\s?=\s?["']([^"'<>]{1,100}+)["'](?:[^<>]{0,500}+(?<!/)>|[^<>]{0,200}?\svalue=)""",
     re.IGNORECASE,
 )
-# A code that a person has written down: CVV 123, "my PIN is 1234", /pin/1234.
-SPOKEN = re.compile(
-    r"\b((?:cvv|cvc|csc|cav|cvn|cvd|cid|pin|security code)2?\W{1,3}(?:(?:is|no|nr|number|code)\W{1,3}){0,2})\d{3,12}\b",
-    re.IGNORECASE,
-)
 # Members whose text says what the "value" beside it is: {"name": "cvv", "value": "123"}.
 LABELS = ("name", "key", "field", "id", "path", "type", "label")
 PIECE = 1 << 16
@@ -65,8 +61,6 @@ MOST_INNER = 1000
 """JSON inside of texts that is parsed in one request: a parser for each of a million texts would take seconds."""
 
 ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str)
-# JSON without any of these has no text that would have to be looked into.
-SUSPECT = re.compile(r"[\\=<%]|[\w\]']\s*+:|" + LONG.pattern + "|" + SPOKEN.pattern, re.IGNORECASE)
 # A decimal on its way through json.dumps with all its digits: only an escape can put a NUL into JSON. No name is one.
 LITERAL = re.compile(r'"\\u0000(-?[0-9][0-9.eE+-]*)"(?!:)')
 
@@ -106,7 +100,7 @@ class Masking:
 
     def json(self, text: str) -> Any:
         """JSON, parsed; decimals are texts that begin with a NUL. Raises ValueError and RecursionError."""
-        self._texts = SUSPECT.search(text) is not None
+        self._texts = json_may_hide(text)
         return json.loads(text, parse_float=_literal, object_pairs_hook=self._members)
 
     def data(self, data: Any) -> Any:
@@ -124,7 +118,7 @@ class Masking:
 
     def text(self, text: str) -> str:
         """Any text: names and values as far as they can be told, and card numbers."""
-        if len(text) < SHORTEST and text.isalnum():
+        if (len(text) < SHORTEST and text.isalnum()) or not text_may_hide(text):
             return text
         clean = self._told(text)
         if "%" in clean and (plain := _unquoted(clean)) != clean and (told := self._told(plain)) != plain:
@@ -154,7 +148,8 @@ class Masking:
         clean = self._replaced(text, NAME, _value) if ":" in text or "=" in text else text
         if "<" in clean:
             clean = self._replaced(self._replaced(clean, ELEMENT, _element), LABELLED, _labelled)
-        clean = SPOKEN.sub(rf"\1{DROPPED}", clean)
+        if has_spoken_code(clean):
+            clean = SPOKEN.sub(rf"\1{DROPPED}", clean)
         if has_long_number(clean):
             clean = TRACK.sub(DROPPED, clean)
             if not self.encrypted:

@@ -43,6 +43,12 @@ class IdempotencyRecord(models.Model):
     expires_at = models.DateTimeField(null=True, help_text=_("Until when the answer is replayed."))
     forget_at = models.DateTimeField(null=True, help_text=_("Until when the key is remembered."))
     lease_until = models.DateTimeField(null=True)
+    # Of a durable operation; empty for a view. The input is what the operation was first given, and is given again.
+    operation = models.CharField(max_length=200, default="", db_default="")
+    operation_input = models.BinaryField(null=True)
+    operation_key_id = models.CharField(max_length=16, default="", db_default="")
+    resume_at = models.DateTimeField(null=True, help_text=_("When upkeep may go on with it."))
+    resumes = models.PositiveSmallIntegerField(default=0, db_default=0)
     # When upkeep has to look at the row next; one index over it serves purge and recover alike.
     due_at = models.GeneratedField(
         expression=Case(
@@ -65,6 +71,42 @@ class IdempotencyRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} ({self.scope})"
+
+
+class IdempotencyStep(models.Model):
+    """
+    The journal of a durable operation: one row for each step, in the order in which they ran.
+
+    Written by operations/, never by a view. A remote call without a result was sent, perhaps, and nobody has heard of it.
+    """
+
+    class Kind(models.TextChoices):
+        PHASE = "phase", _("a transaction here")
+        REMOTE = "remote", _("a call to another system")
+
+    pk = models.CompositePrimaryKey("record_id", "position")
+    record_id = models.UUIDField()
+    position = models.PositiveIntegerField()
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    input = models.BinaryField(null=True)
+    input_key_id = models.CharField(max_length=16, default="")
+    result = models.BinaryField(null=True)
+    result_key_id = models.CharField(max_length=16, default="")
+    status = models.PositiveSmallIntegerField(null=True, help_text=_("Of the answer, where the result is one."))
+    gateway_key = models.CharField(max_length=36, default="", help_text=_("What the other system knows the call by."))
+    key_ttl = models.DurationField(null=True, help_text=_("How long the other system honours that key."))
+    requested_at = models.DateTimeField(null=True, help_text=_("When it was first about to be sent."))
+    finished_at = models.DateTimeField(null=True)
+    evidence = models.TextField(default="", help_text=_("How a person knew the outcome."))
+    resolved_by = models.CharField(max_length=200, default="")
+
+    class Meta:
+        verbose_name = _("step of an operation")
+        verbose_name_plural = _("steps of operations")
+
+    def __str__(self) -> str:
+        return f"{self.record_id} {self.position} {self.name}"
 
 
 class IdempotencyIncident(models.Model):
@@ -121,3 +163,42 @@ class IdempotencyIncident(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key} ({self.scope})"
+
+
+from .intents import IdempotencyIntent  # noqa: E402, F401 - Django looks for models here
+
+
+class IdempotencyMessage(models.Model):
+    """
+    The outbox: a call of a task, written in the transaction that it belongs to, and sent when that is committed.
+
+    Written and sent by outbox/. Once delivered it holds nothing of what was sent.
+    """
+
+    class Target(models.TextChoices):
+        CELERY = "celery", _("a task of Celery's")
+        DJANGO = "django", _("a task of Django's")
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    target = models.CharField(max_length=10, choices=Target.choices)
+    task = models.CharField(max_length=255)
+    payload = models.BinaryField(null=True)
+    key_id = models.CharField(max_length=16, default="")
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(help_text=_("When it may be sent, or sent again."))
+    attempts = models.PositiveIntegerField(default=0)
+    delivered_at = models.DateTimeField(null=True)
+    error = models.CharField(
+        max_length=200, default="", help_text=_("Of the last attempt: the exception's name, never its text.")
+    )
+
+    class Meta:
+        verbose_name = _("idempotency message")
+        verbose_name_plural = _("idempotency messages")
+        # For what is due, and for what is past its time: one begins where the first column is NULL, the other where not.
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["delivered_at", "due_at"], name="djidempotency_message_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} to {self.task}"

@@ -1,7 +1,7 @@
 """
 What an application may observe. Sent robustly: a receiver that raises is logged by Django and breaks no payment.
 
-`sender` is the protected view; `recovered` has the model as its sender.
+`sender` is the protected view; `recovered` and `resolved` have the model as theirs.
 """
 
 from __future__ import annotations
@@ -22,3 +22,8 @@ missing = Signal()
 """A request without a key ran unprotected, because its view does not require one. Arguments: request."""
 recovered = Signal()
 """Upkeep freed the key of a claim whose owner died. Arguments: record (its columns before, as a dict)."""
+resolved = Signal()
+"""
+A person has settled an operation of unknown outcome. Arguments: record (its columns before, as a dict), how ("approved",
+"declined", "returned", "never-happened" or "go-on"), evidence, by.
+"""

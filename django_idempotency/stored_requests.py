@@ -42,6 +42,8 @@ CHARSETS = ("utf-8", "ascii", "iso8859", "cp125")
 LARGEST = Decimal(10) ** 16
 SMALLEST = Decimal("0.0001")
 
+NOTHING = RequestParts()
+
 T = TypeVar("T")
 
 
@@ -72,17 +74,21 @@ def stored_path(path: str) -> str:
     return (bare if clean == bare else quote(clean, safe="/*[]")) + mark + (masking.query(query) if query else "")
 
 
-def request_parts(request: Any, http: HttpRequest, policy: Policy, body: Body) -> RequestParts:
+def request_parts(
+    request: Any, http: HttpRequest, policy: Policy, body: Callable[[], Body], *, same_path: bool
+) -> RequestParts:
     """
     The parts to store. A request is never refused for their sake, whatever is wrong with it.
 
-    `request` is what an AMOUNT or a CURRENCY is called with.
+    `request` is what an AMOUNT or a CURRENCY is called with; `same_path` says whether its path is stored as it is.
     """
+    if not policy.store_request and policy.amount is None and policy.currency is None:
+        return NOTHING
     try:
-        return _Reader(request, http, policy, body).parts()
+        return _Reader(request, http, policy, body()).parts(same_path=same_path)
     except Exception as exc:  # noqa: BLE001 - whose text may hold what must not be logged
         logger.warning("A request could not be stored for the staff: %s.", type(exc).__name__)
-        return RequestParts()
+        return NOTHING
 
 
 class _Reader:
@@ -99,7 +105,7 @@ class _Reader:
         """What was parsed of the body, as it came until it is masked."""
         self.text: str | None = None
 
-    def parts(self) -> RequestParts:
+    def parts(self, *, same_path: bool) -> RequestParts:
         policy = self.policy
         if policy.store_request or isinstance(policy.amount, str) or isinstance(policy.currency, str):
             self._parse()
@@ -109,13 +115,13 @@ class _Reader:
             return RequestParts(amount=amount, currency=currency or "")
         stored = self._stored()
         body, key_id = sealed(stored, policy.encryption_keys)
-        path = self.http.get_full_path()
-        whole = (
-            stored is not None and self.body.raw is not None and not self.masking.changed and stored_path(path) == path
-        )
-        headers = json.dumps(stored_headers(self.http))
         return RequestParts(
-            headers=headers, body=body, whole=whole, key_id=key_id, amount=amount, currency=currency or ""
+            headers=stored_headers(self.http),
+            body=body,
+            whole=stored is not None and self.body.raw is not None and not self.masking.changed and same_path,
+            key_id=key_id,
+            amount=amount,
+            currency=currency or "",
         )
 
     def _parse(self) -> None:
@@ -179,18 +185,18 @@ class _Reader:
             return None
 
 
-def stored_headers(http: HttpRequest) -> list[tuple[str, str]]:
-    """Those headers of a request that are stored."""
+def stored_headers(http: HttpRequest) -> str:
+    """Those headers of a request that are stored, as a JSON list of pairs."""
     found = ((name, http.META.get(place)) for name, place in HEADERS)
-    return [(name, _header(value[: LONGEST_HEADER + 1])) for name, value in found if value]
+    return f"[{', '.join([_header(name, value[: LONGEST_HEADER + 1]) for name, value in found if value])}]"
 
 
 @lru_cache(maxsize=1024)
-def _header(value: str) -> str:
+def _header(name: str, value: str) -> str:
     if len(value) > LONGEST_HEADER:
         # Without what may be the beginning of a card number.
         value = value[:LONGEST_HEADER].rstrip("0123456789 -")
-    return Masking().text(value)
+    return json.dumps([name, Masking().text(value)])
 
 
 def money(value: Any) -> Decimal:

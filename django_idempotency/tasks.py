@@ -8,12 +8,13 @@ import json
 import logging
 import re
 import string
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from celery import Task, shared_task
+from celery import Task, current_task, shared_task
 from celery.exceptions import TaskPredicate
 from celery.utils.time import get_exponential_backoff_interval
 from django.conf import settings
@@ -32,7 +33,15 @@ from .services import shortened
 
 # The models, and so maintenance, are imported inside the tasks: settings call beat_schedule() before there are any.
 
-__all__ = ["beat_schedule", "heal_incidents", "idempotent_task", "purge_expired", "recover_abandoned"]
+__all__ = [
+    "beat_schedule",
+    "drain_outbox",
+    "heal_incidents",
+    "idempotent_task",
+    "message_id",
+    "purge_expired",
+    "recover_abandoned",
+]
 
 logger = logging.getLogger("django_idempotency")
 
@@ -59,11 +68,17 @@ def purge_expired(*, database: str | None = None, batch_size: int = 1000, second
 def recover_abandoned(
     *, database: str | None = None, older_than: float = 300, batch_size: int = 100, seconds: float = 45
 ) -> dict[str, int]:
-    """`maintenance.recover` of claims older than `older_than` seconds, for as many `seconds`. Counts as it does."""
+    """
+    `maintenance.recover` of claims older than `older_than` seconds, then `operations.recovery.resume`, for as many
+    `seconds` together. Counts as they do.
+    """
     from . import maintenance
+    from .operations import recovery
 
-    age = timedelta(seconds=older_than)
-    return asdict(maintenance.recover(using=database, older_than=age, batch_size=batch_size, seconds=seconds))
+    age, deadline = timedelta(seconds=older_than), time.monotonic() + seconds
+    recovered = maintenance.recover(using=database, older_than=age, batch_size=batch_size, seconds=seconds)
+    left = max(0, deadline - time.monotonic())
+    return {**asdict(recovered), **asdict(recovery.resume(using=database, batch_size=batch_size, seconds=left))}
 
 
 @_upkeep()
@@ -74,13 +89,22 @@ def heal_incidents(*, database: str | None = None, limit: int = 1000, seconds: f
     return {"healed": incidents.heal(database=database, limit=limit, seconds=seconds)}
 
 
+@_upkeep()
+def drain_outbox(*, database: str | None = None, batch_size: int = 100, seconds: float = 8) -> dict[str, int]:
+    """`drain` for as many `seconds`. Counts as it does."""
+    from .outbox import drains
+
+    return asdict(drains.drain(using=database, batch_size=batch_size, seconds=seconds))
+
+
 def beat_schedule() -> dict[str, dict[str, Any]]:
     """
-    Entries for CELERY_BEAT_SCHEDULE: purge every 10 minutes, recover every minute, heal every 5 minutes.
+    Entries for CELERY_BEAT_SCHEDULE: purge every 10 minutes, recover every minute, heal every 5 minutes, and drain every
+    10 seconds.
 
     A run that no worker has taken up before the next one is due is dropped.
     """
-    seconds = {"purge_expired": 600, "recover_abandoned": 60, "heal_incidents": 300}
+    seconds = {"purge_expired": 600, "recover_abandoned": 60, "heal_incidents": 300, "drain_outbox": 10}
     return {
         f"django_idempotency.{name}": {"task": f"{__name__}.{name}", "schedule": every, "options": {"expires": every}}
         for name, every in seconds.items()
@@ -126,6 +150,11 @@ def idempotent_task(
         return shared_task(**{"acks_late": True, "reject_on_worker_lost": True, **head, **options, **ours})(run)
 
     return protect
+
+
+def message_id(*_: Any, **__: Any) -> Any:
+    """A key for `idempotent_task`: the id of the message that the task runs for, the same whenever it is sent again."""
+    return current_task.request.id
 
 
 class _Call:

@@ -27,13 +27,15 @@ MAY_IMPORT = {
     "core": {"exceptions"},
     "conf": {"core", "exceptions"},
     "signals": set(),
-    "models": {"core"},
+    "intents": set(),
+    "models": {"core", "intents"},
     "card_numbers": set(),
-    "masking": {"card_numbers"},
+    "suspicions": {"card_numbers"},
+    "masking": {"card_numbers", "suspicions"},
     "encryption": {"exceptions"},
     "stored_requests": {"bodies", "core", "encryption", "masking"},
     "incidents": {"conf", "core", "models"},
-    "backends": {"core", "exceptions", "incidents", "models"},
+    "backends": {"core", "exceptions", "incidents", "journals", "models"},
     "bodies": {"core", "exceptions"},
     "scopes": {"core", "exceptions"},
     "doors": {"bodies", "core", "exceptions"},
@@ -45,41 +47,96 @@ MAY_IMPORT = {
     "hops": set(),
     "coroutines": {"core", "exceptions", "hops", "http", "services", "signals"},
     "decorators": {"conf", "core", "coroutines", "drf", "http", "services"},
-    "maintenance": {"backends", "conf", "core", "exceptions", "incidents", "models", "signals"},
-    "erasure": {"core", "maintenance", "models"},
-    "rotation": {"backends", "conf", "core", "encryption", "models"},
-    "checks": {"backends", "conf", "core", "decorators", "drf", "encryption", "exceptions", "http"},
+    "operations": {
+        *("backends", "conf", "core", "decorators", "doors", "encryption", "exceptions", "hops", "http", "incidents"),
+        *("maintenance", "masking", "models", "outbox", "services"),
+    },
+    "outbox": {"backends", "conf", "encryption", "models"},
+    "maintenance": {"backends", "conf", "core", "exceptions", "incidents", "journals", "models", "outbox", "signals"},
+    "journals": {"core", "models"},
+    "resolution": {
+        *("backends", "core", "encryption", "gateways", "maintenance", "models", "operations", "signals"),
+    },
+    "erasure": {"core", "journals", "maintenance", "models"},
+    "rotation": {"backends", "conf", "core", "encryption", "models", "outbox"},
+    "checks": {"backends", "conf", "core", "decorators", "drf", "encryption", "exceptions", "http", "operations"},
     "telemetry": {"backends", "conf", "core", "http", "maintenance", "signals"},
     "openapi": {"checks", "core", "http"},
     "apps": {"checks", "conf", "incidents", "signals"},
     "tasks": {
-        *("conf", "core", "decorators", "encryption", "exceptions", "incidents", "maintenance", "masking", "services"),
+        *(
+            "conf",
+            "core",
+            "decorators",
+            "encryption",
+            "exceptions",
+            "incidents",
+            "maintenance",
+            "masking",
+            "operations",
+            "outbox",
+            "services",
+        ),
     },
-    "admin": {"models"},
-    "management": {"conf", "core", "erasure", "exceptions", "incidents", "maintenance", "models", "rotation"},
+    "admin": {"conf", "masking", "models"},
+    "management": {
+        *(
+            "conf",
+            "core",
+            "erasure",
+            "exceptions",
+            "incidents",
+            "maintenance",
+            "models",
+            "operations",
+            "outbox",
+            "resolution",
+            "rotation",
+        ),
+    },
     "migrations": {"models"},
-    "testing": {"backends", "conf", "core", "models", "signals"},
+    "gateways": {"exceptions"},
+    "client": {"core", "exceptions", "intents", "stored_requests"},
+    "testing": {"backends", "conf", "core", "gateways", "models", "signals"},
     "pytest_plugin": {"backends"},
     "conformance": set(),
-    "__init__": {"core", "decorators", "exceptions"},
+    "__init__": {"core", "decorators", "exceptions", "operations", "outbox"},
 }
 
 # What may be imported in one place only, and so is never needed elsewhere.
 ONLY_HERE = {
     "rest_framework": {"drf", "renderers"},
     "drf_spectacular": {"openapi"},
-    "celery": {"tasks"},
+    "celery": {"outbox.targets", "tasks"},
     "django_redis": {"backends.redis"},
     "redis": {"backends.redis"},
     "opentelemetry": {"telemetry"},
     "cryptography": {"encryption"},
+    "httpx": {
+        *("client.answers", "client.attempts", "client.errors", "client.intents", "client.servers"),
+        *("client.transports", "gateways.sending"),
+    },
 }
 
 # The core decides; it neither asks a database nor answers a request.
 NEVER_IN_CORE = ("django.db", "django.http", "django.conf", "django.core.cache", "django.views")
 
 # What users may import, and the demo project with them.
-PUBLIC_MODULES = {"", "drf", "exceptions", "models", "openapi", "renderers", "signals", "tasks", "telemetry", "testing"}
+PUBLIC_MODULES = {
+    "",
+    "drf",
+    "exceptions",
+    "gateways",
+    "gateways.example",
+    "gateways.fake",
+    "models",
+    "openapi",
+    "renderers",
+    "signals",
+    "tasks",
+    "telemetry",
+    "testing",
+}
 
 SHAPELESS = {"common", "constants", "helpers", "misc", "types", "utils"}
 

@@ -26,19 +26,19 @@ class TestPurge:
     def test_it_purges_and_sums_up(self):
         tombstone(forgotten=HOUR)
         completed(expired=HOUR, forgotten=-HOUR)
-        assert run("idempotency_purge") == ("purged: shrunk 1, deleted 1, incidents 0\n", "")
+        assert run("idempotency_purge") == ("purged: shrunk 1, deleted 1, incidents 0, messages 0\n", "")
         assert list(states().values()) == ["tombstone"]
 
     def test_a_dry_run_only_counts(self):
         kept = tombstone(forgotten=HOUR)
-        assert run("idempotency_purge", "--dry-run") == ("would purge: shrunk 0, deleted 1, incidents 0\n", "")
+        assert run("idempotency_purge", "--dry-run") == ("would purge: shrunk 0, deleted 1, incidents 0, messages 0\n", "")
         assert states() == {kept.key: "tombstone"}
 
     def test_each_batch_is_told_at_verbosity_2(self):
         tombstone(forgotten=HOUR)
         tombstone(forgotten=HOUR)
         _, err = run("idempotency_purge", "--batch-size=1", verbosity=2)
-        assert err == "so far: shrunk 0, deleted 1, incidents 0\nso far: shrunk 0, deleted 2, incidents 0\n"
+        assert err == "so far: shrunk 0, deleted 1, incidents 0, messages 0\nso far: shrunk 0, deleted 2, incidents 0, messages 0\n"
 
     def test_nothing_is_told_at_verbosity_0(self):
         tombstone(forgotten=HOUR)
@@ -54,7 +54,7 @@ class TestPurge:
     def test_the_database_can_be_named(self):
         kept = tombstone(forgotten=HOUR)
         tombstone(forgotten=HOUR, using="other")
-        assert run("idempotency_purge", "--database=other")[0] == "purged: shrunk 0, deleted 1, incidents 0\n"
+        assert run("idempotency_purge", "--database=other")[0] == "purged: shrunk 0, deleted 1, incidents 0, messages 0\n"
         assert states() == {kept.key: "tombstone"}
 
     @pytest.mark.parametrize("command", [["idempotency_purge"], ["idempotency_recover"], ["idempotency_show", "key"]])
@@ -71,7 +71,7 @@ class TestProgress:
         progress = Progress(stream, verbosity=1)
         for deleted in (1, 2, 3, 4):
             progress(Purged(deleted=deleted))
-        assert stream.getvalue() == "so far: shrunk 0, deleted 2, incidents 0so far: shrunk 0, deleted 4, incidents 0"
+        assert stream.getvalue() == "so far: shrunk 0, deleted 2, incidents 0, messages 0so far: shrunk 0, deleted 4, incidents 0, messages 0"
 
 
 class TestRecover:

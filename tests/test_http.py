@@ -169,9 +169,12 @@ class TestKeeping:
         assert exchange(keep=keep).keeps(HttpResponse(status=201)) is False
 
 
+MADE = {OutcomeUnknown: lambda: OutcomeUnknown(operation=RECORD), exceptions.RetryLater: lambda: exceptions.RetryLater(30)}
+
+
 class TestProblems:
     ERRORS = [
-        OutcomeUnknown(RECORD) if error is OutcomeUnknown else error()
+        MADE.get(error, error)()
         for error in vars(exceptions).values()
         if isinstance(error, type) and issubclass(error, IdempotencyError) and error.code in STATUSES
     ]
@@ -201,7 +204,7 @@ class TestProblems:
             assert int(response["Retry-After"]) >= 1
 
     def test_the_operation_of_an_unknown_outcome_is_named(self):
-        assert problem_document(OutcomeUnknown(RECORD), "")["operation"] == str(RECORD)
+        assert problem_document(OutcomeUnknown(operation=RECORD), "")["operation"] == str(RECORD)
 
     def test_a_detail_of_its_own_goes_out(self):
         assert problem_document(KeyInvalid("It is empty."), "")["detail"] == "It is empty."

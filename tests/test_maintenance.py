@@ -239,7 +239,7 @@ class TestRecover:
 
     def test_the_least_age_is_the_guard_of_the_protocol(self, monkeypatch):
         asked = []
-        monkeypatch.setattr(maintenance, "_ago", lambda records, age: asked.append(age) or timezone.now())
+        monkeypatch.setattr(maintenance, "ago", lambda records, age: asked.append(age) or timezone.now())
         recover(older_than=timedelta(0))
         assert asked == [timedelta(seconds=1)]
 

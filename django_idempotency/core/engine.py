@@ -46,6 +46,17 @@ class RequestParts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Durable:
+    """What a durable operation is resumed from, without its request."""
+
+    name: str
+    """Where its function is found."""
+    input: bytes | None = field(repr=False)
+    """What the function is called with: JSON, encrypted where there are keys."""
+    key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One request, as the store sees it."""
 
@@ -64,6 +75,8 @@ class Operation:
     """How long a claim made outside a transaction is exclusive."""
     rerun: bool = False
     """Whether running it twice does no harm."""
+    durable: Durable | None = None
+    """Whether its journal says how far it came, so that whoever comes next goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +210,9 @@ def _judge_match(operation: Operation, record: StoredRecord, running_here: bool)
     if record.lease_until is not None:
         return _judge_lease(operation, record, record.lease_until)
     if record.state is State.UNKNOWN or record.token > 0:
-        return Refused(OutcomeUnknown(operation.id))
-    if record.now - record.claimed_at < GUARD:
+        return Refused(OutcomeUnknown(operation=operation.id))
+    if operation.durable or record.now - record.claimed_at < GUARD:
+        # An operation has a lease. What has none was claimed by a view, for recover() to settle.
         return Refused(InFlight())
     return Claim(operation=operation, number=record.claim, attempt=2, seen=record)
 
@@ -207,8 +221,9 @@ def _judge_lease(operation: Operation, record: StoredRecord, lease_until: dateti
     """Where the lease has run out, or its work has failed, nobody knows what was done."""
     if record.state is State.PROCESSING and record.now < lease_until:
         return Refused(InFlight())
-    if not operation.rerun:
-        return Refused(OutcomeUnknown(operation.id))
+    resumed = operation.durable is not None and record.state is State.PROCESSING
+    if not (operation.rerun or resumed):
+        return Refused(OutcomeUnknown(operation=operation.id))
     return Claim(operation=operation, number=record.claim, attempt=record.token + 1, seen=record)
 
 

@@ -40,11 +40,10 @@ def canonical_json(body: bytes | str, ignore: Sequence[str] = ()) -> bytes:
     """
     text = body if isinstance(body, str) else body.decode(json.detect_encoding(body), "surrogatepass")
     # Only an escape can put a NUL into JSON: where there is none, no name can be taken for our mark of a decimal.
-    hook = _escaped if "\\u0000" in text else None
-    data = json.loads(text, parse_float=_decimal, object_pairs_hook=hook)
+    data = (_ESCAPED if "\\u0000" in text else _PLAIN).decode(text)
     for pointer in ignore:
         data = _without(data, [_unescape(step) for step in pointer.split("/")[1:]])
-    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
+    return _CANONICAL.encode(data).encode()
 
 
 def canonical(data: Any, ignore: Sequence[str] = ()) -> bytes:
@@ -70,6 +69,11 @@ def _decimal(literal: str) -> Any:
 def _described(value: Any) -> Any:
     """What a parser of the project's own may give: dates, Decimals, bytes."""
     return [type(value).__name__, str(value)]
+
+
+_PLAIN = json.JSONDecoder(parse_float=_decimal)
+_ESCAPED = json.JSONDecoder(parse_float=_decimal, object_pairs_hook=_escaped)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def digest_chunks(chunks: Iterable[bytes]) -> bytes:

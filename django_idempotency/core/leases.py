@@ -92,8 +92,8 @@ def overtaken(store: LeaseStore, claim: Claim, snapshot: Snapshot | None) -> Out
     """What the record says to one whose write has hit nothing."""
     record = store.read(claim.operation)
     if record is None:
-        return Refused(OutcomeUnknown(claim.operation.id))
+        return Refused(OutcomeUnknown(operation=claim.operation.id))
     if (record.claim, record.token) == (claim.number, claim.attempt) and snapshot and record.snapshot == snapshot:
         return Completed(claim)  # an earlier try, whose success was not heard of
     verdict = judge(claim.operation, record)
-    return verdict if isinstance(verdict, Replay | Refused) else Refused(OutcomeUnknown(claim.operation.id))
+    return verdict if isinstance(verdict, Replay | Refused) else Refused(OutcomeUnknown(operation=claim.operation.id))

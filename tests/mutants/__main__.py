@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants import celery, coroutines, doors, incidents, stored_requests, telemetry, testing
+from tests.mutants import celery, client, coroutines, doors, gateways, incidents, stored_requests, telemetry, testing
 from tests.mutants.mariadb import ON_MARIADB
 from tests.mutants.mutations import MUTANTS, PACKAGE, Edit, Mutant
 from tests.support import services
@@ -24,7 +24,9 @@ AREAS = {
     "stored_requests": stored_requests.MUTANTS,
     "incidents": incidents.MUTANTS,
     "celery": celery.MUTANTS,
+    "client": client.MUTANTS,
     "doors": doors.MUTANTS,
+    "gateways": gateways.MUTANTS,
     "telemetry": telemetry.MUTANTS,
     "testing": testing.MUTANTS,
 }

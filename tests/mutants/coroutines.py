@@ -86,7 +86,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "never run again without rerun",
-        (in_engine("    if not operation.rerun:\n        return Refused(OutcomeUnknown(operation.id))\n", ""),),
+        (in_engine("    if not (operation.rerun or resumed):\n        return Refused(OutcomeUnknown(operation=operation.id))\n", ""),),
         (LEASES,),
         only="written_down",
     ),
@@ -296,8 +296,8 @@ MUTANTS = [
         "rerun may be asked for again",
         (
             in_coroutines(
-                "Refused(error if claim.operation.rerun else OutcomeUnknown(claim.operation.id))",
-                "Refused(OutcomeUnknown(claim.operation.id))",
+                "Refused(error if claim.operation.rerun else OutcomeUnknown(operation=claim.operation.id))",
+                "Refused(OutcomeUnknown(operation=claim.operation.id))",
             ),
         ),
         (TRANSACTIONS,),

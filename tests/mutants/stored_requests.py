@@ -7,11 +7,13 @@ from tests.mutants.mutations import Mutant, OnSQLite, edit
 HIDING = "tests/incidents/test_hiding_places.py"
 MASKING = "tests/incidents/test_masking.py"
 STORED_REQUESTS = "tests/incidents/test_stored_requests.py"
+SUSPICIONS = "tests/incidents/test_suspicions.py"
 ENCRYPTION = "tests/incidents/test_encryption.py"
 ERASING = "tests/incidents/test_erasing.py"
 
 in_masking = partial(edit, "masking.py")
 in_stored = partial(edit, "stored_requests.py")
+in_suspicions = partial(edit, "suspicions.py")
 in_rotation = partial(edit, "rotation.py")
 in_erasure = partial(edit, "erasure.py")
 in_http = partial(edit, "http.py")
@@ -77,7 +79,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "texts in JSON are looked into",
-        (in_masking("        self._texts = SUSPECT.search(text) is not None", "        self._texts = False"),),
+        (in_masking("        self._texts = json_may_hide(text)", "        self._texts = False"),),
         (MASKING,),
         only="TestJSON",
     ),
@@ -118,7 +120,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "the stored path is masked",
-        (in_http("path=stored_path(self.http.get_full_path())", "path=self.http.get_full_path()"),),
+        (in_http("stored = stored_path(path)", "stored = path"),),
         (STORED_REQUESTS,),
         only="path_is_stored",
     ),
@@ -249,5 +251,40 @@ MUTANTS = [
         (in_rotation(' | Q(namespace__startswith=OF_TASKS, **{f"{place}__in": known})', ""),),
         (ENCRYPTION,),
         only="those_of_tasks",
+    ),
+    OnSQLite(
+        "a masked path is not whole",
+        (in_stored(" and same_path", ""),),
+        (STORED_REQUESTS,),
+        only="path_is_stored",
+    ),
+    OnSQLite(
+        "an i without its dot is an i",
+        (in_suspicions("not text.isascii() or ", ""),),
+        (SUSPICIONS,),
+        only="wherever_there_is_one",
+    ),
+    OnSQLite(
+        "digits of any script are seen",
+        (edit("card_numbers.py", "(LONG_ASCII if text.isascii() else LONG)", "LONG_ASCII"),),
+        (SUSPICIONS,),
+        only="wherever_there_is_one",
+    ),
+    OnSQLite(
+        "every word for a code is seen",
+        (in_suspicions('re.compile("cvv|cvc|csc|', 're.compile("cvv|cvc|'),),
+        (SUSPICIONS,),
+        only="each_word",
+    ),
+    OnSQLite(
+        "a colon in a text is seen",
+        (in_suspicions('text.count(":") > text.count(\'":\')', "text.count(':') > text.count('\"')"),),
+        (SUSPICIONS,),
+        only="colon_inside",
+    ),
+    OnSQLite(
+        "names in texts are suspicious",
+        (in_suspicions('return ":" in text or _has_sign(text)', "return _has_sign(text)"),),
+        (SUSPICIONS,),
     ),
 ]

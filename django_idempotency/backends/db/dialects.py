@@ -26,6 +26,8 @@ CLAIM_COLUMNS = (
     *("id", "namespace", "scope", "key", "fingerprint", "claim", "method", "path"),
     *("request_headers", "request_body", "request_whole", "request_key_id", "amount", "currency"),
 )
+# And of a durable one.
+DURABLE_COLUMNS = ("operation", "operation_input", "operation_key_id")
 # What it writes for every operation, beside a token that is 0 until the view has started.
 CLAIM_CONSTANTS: Values = {"state": State.PROCESSING.value, "headers": ""}
 
@@ -165,6 +167,18 @@ def claim_values(operation: Operation, number: int) -> Values:
         "amount": request.amount,
         "currency": request.currency,
         "lease": operation.lease,
+        **_durable_values(operation),
+    }
+
+
+def _durable_values(operation: Operation) -> Values:
+    durable = operation.durable
+    if durable is None:
+        return {}
+    return {
+        "operation": durable.name,
+        "operation_input": durable.input,
+        "operation_key_id": durable.key_id,
     }
 
 

@@ -10,7 +10,7 @@ from django.db.models import DurationField
 from ...core.engine import Claim
 from ...core.states import State
 from . import statements
-from .dialects import CLAIM_COLUMNS, CLAIM_CONSTANTS, Dialect, Records, claim_values, claimed_values
+from .dialects import CLAIM_COLUMNS, CLAIM_CONSTANTS, DURABLE_COLUMNS, Dialect, Records, claim_values, claimed_values
 from .statements import Slot, Statement, Values, slot
 
 if TYPE_CHECKING:
@@ -48,7 +48,14 @@ class LeaseStatements:
 
     @cached_property
     def inserting(self) -> Statement:
-        return statements.insert(self.connection, self.row())
+        return self.insertion(self.row())
+
+    @cached_property
+    def inserting_durable(self) -> Statement:
+        return self.insertion({**self.row(), **{name: slot(name) for name in DURABLE_COLUMNS}})
+
+    def insertion(self, row: Values) -> Statement:
+        return statements.insert(self.connection, row)
 
     @cached_property
     def extending(self) -> Statement:

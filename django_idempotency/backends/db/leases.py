@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -130,7 +129,8 @@ class Leases(LeaseStatements):
         if record is not None:
             return record
         claim = Claim(operation=operation, number=claim_number())
-        inserted = self.dialect.change(self.inserting, self.values(claim))
+        inserting = self.inserting_durable if operation.durable else self.inserting
+        inserted = self.dialect.change(inserting, self.values(claim))
         return claim if inserted else Again.UNCLEAR
 
     def _refuse_outer(self, fault: str) -> None:
@@ -163,6 +163,10 @@ class Leases(LeaseStatements):
         failed = Q(state=State.UNKNOWN.value, lease_until__isnull=False)
         due = self._as_seen(claim.operation, record).filter(abandoned | failed, fingerprint=record.fingerprint)
         changes = {"state": State.PROCESSING.value, "token": claim.attempt, "lease_until": now + claim.operation.lease}
+        # From now on upkeep has to see to it, whatever was to be before.
+        changes["resume_at"] = None
+        if claim.operation.durable:
+            changes["resume_at"] = None
         return claim if self._change_if_free(due, changes) else Again.UNCLEAR
 
     def _lapse(self, operation: Operation, record: StoredRecord) -> bool:
@@ -232,7 +236,8 @@ class PostgreSQLLeases(Leases):
     dialect: PostgreSQL
 
     def insert_or_read(self, operation: Operation) -> Claim | StoredRecord | Refused | Again:
-        found = self.dialect.claim(self.dialect.claim_leased, operation)
+        claiming = self.dialect.claim_durable if operation.durable else self.dialect.claim_leased
+        found = self.dialect.claim(claiming, operation)
         return found.claim if isinstance(found, Run) else found
 
     def mark(self) -> str | None:
@@ -248,13 +253,13 @@ class MySQLLeases(Leases):
     dialect: MySQL
 
     def insert_or_read(self, operation: Operation) -> Claim | StoredRecord | Refused | Again:
-        found = self.dialect.claim(self.inserting, operation)
+        inserting = self.inserting_durable if operation.durable else self.inserting
+        found = self.dialect.claim(inserting, operation)
         return found.claim if isinstance(found, Run) else found
 
-    @cached_property
-    def inserting(self) -> Statement:
+    def insertion(self, row: Values) -> Statement:
         # Never INSERT IGNORE, which turns every fault of the data into a warning.
-        return bounded(self.connection, statements.insert(self.connection, self.row(), on_conflict=None), WAIT)
+        return bounded(self.connection, statements.insert(self.connection, row, on_conflict=None), WAIT)
 
     def now(self) -> Any:
         return clock(self.connection)

@@ -16,7 +16,7 @@ from ...core.states import State
 from ...exceptions import InFlight
 from ...models import IdempotencyRecord
 from . import statements
-from .dialects import CLAIM_COLUMNS, CLAIM_CONSTANTS, Dialect, Records, claim_values, claimed_values
+from .dialects import CLAIM_COLUMNS, CLAIM_CONSTANTS, DURABLE_COLUMNS, Dialect, Records, claim_values, claimed_values
 from .runs import Run
 from .sessions import Sessions
 from .statements import COLUMNS, Slot, Statement, Values, slot, stored_record
@@ -121,6 +121,10 @@ class PostgreSQL(Dialect):
         # What its work does cannot be undone: this claim must not be lost in a crash.
         return self._claim(f"{ALONE} AND {Durable.template}", token=1, leased=True)
 
+    @cached_property
+    def claim_durable(self) -> Statement:
+        return self._claim(f"{ALONE} AND {Durable.template}", token=1, leased=True, added=DURABLE_COLUMNS)
+
     def claim(self, statement: Statement, operation: Operation) -> Run | StoredRecord | Refused | Again:
         """Insert the record of an operation, or read the one that is there."""
         claim = Claim(operation=operation, number=claim_number())
@@ -144,10 +148,17 @@ class PostgreSQL(Dialect):
             return True
 
     def _claim(
-        self, gate: str, *, token: int, name: str = "", followers: Sequence[Statement] = (), leased: bool = False
+        self,
+        gate: str,
+        *,
+        token: int,
+        name: str = "",
+        followers: Sequence[Statement] = (),
+        leased: bool = False,
+        added: Sequence[str] = (),
     ) -> Statement:
         quote = self.connection.ops.quote_name
-        columns = {name: self.id if name == "id" else slot(name) for name in CLAIM_COLUMNS}
+        columns = {name: self.id if name == "id" else slot(name) for name in (*CLAIM_COLUMNS, *added)}
         row = {**columns, **CLAIM_CONSTANTS, "token": token}
         lease = [Slot("lease", DurationField())] if leased else []
         sql = CLAIM.format(

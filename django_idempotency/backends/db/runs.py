@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db import InternalError
+from django.db import InternalError, transaction
 
-from ... import incidents
+from ... import incidents, journals
 from ...core.engine import (
     Again,
     Claim,
@@ -27,7 +27,7 @@ from ...core.engine import (
 from ...exceptions import InFlight, StoreUnavailable, TransactionBroken
 from ...incidents import Incident
 from .dialects import Dialect, snapshot_values
-from .errors import Held, Unclear, is_conflict, is_lost, translated
+from .errors import Held, Unclear, is_conflict, is_lost, own_statement, translated
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -95,8 +95,15 @@ def judged(dialect: Dialect, operation: Operation, record: StoredRecord) -> Verd
     """The engine's verdict on what is there; what has outlived its tombstone is deleted first."""
     verdict = judge(operation, record, running_here=record.claim in RUNNING)
     if verdict is Again.FORGOTTEN:
-        dialect.change(dialect.forget, {"id": operation.id, **dialect.times(operation)})
+        _forget(dialect, operation)
     return verdict
+
+
+def _forget(dialect: Dialect, operation: Operation) -> None:
+    """Delete the record, and a journal with it: what is claimed next under this id must not find another's steps."""
+    with own_statement(), transaction.atomic(using=dialect.alias):
+        if dialect.change(dialect.forget, {"id": operation.id, **dialect.times(operation)}):
+            journals.delete(dialect.alias, [operation.id])
 
 
 def complete(dialect: Dialect, run: Run, snapshot: Snapshot) -> None:

@@ -68,7 +68,7 @@ def _field(column: str) -> models.Field[Any, Any]:
     return cast("models.Field[Any, Any]", IdempotencyRecord._meta.get_field(column))
 
 
-PLAIN = frozenset({str, int, type(None)})
+PLAIN = frozenset({str, int, bool, bytes, type(None)})
 
 Prepare = Callable[[Values, "BaseDatabaseWrapper"], Any]
 Convert = Callable[[Any, "BaseDatabaseWrapper"], Any]
@@ -129,12 +129,8 @@ def _preparation(parameter: Any) -> Prepare:
 
     def prepare(values: Values, connection: BaseDatabaseWrapper) -> Any:
         value = values[name]
-        # Texts and numbers are what they are to every database; asking the field costs more than the rest.
-        return (
-            value
-            if value is None or type(value) in (str, int)
-            else field.get_db_prep_value(value, connection, prepared=False)
-        )
+        # What every driver takes as it is. Asking the field costs more than the rest.
+        return value if type(value) in PLAIN else field.get_db_prep_value(value, connection, prepared=False)
 
     return prepare
 

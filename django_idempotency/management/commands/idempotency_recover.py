@@ -9,13 +9,14 @@ from django.db import connections
 
 from django_idempotency.maintenance import recover
 from django_idempotency.management.progress import Progress, counts
+from django_idempotency.operations.recovery import resume
 
 # Times further back than this lie outside what some databases can compute with.
 LONGEST = timedelta(days=3650)
 
 
 class Command(BaseCommand):
-    help = "Release the claims that a dead process has left; leave to a person those that have committed something."
+    help = "Release the claims that a dead process has left, and go on with the durable operations that are due."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -31,14 +32,16 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        recovered = recover(
-            using=options["database"],
-            older_than=options["older_than"],
-            dry_run=options["dry_run"],
-            progress=Progress(self.stderr, options["verbosity"]),
-        )
+        how = {
+            "using": options["database"],
+            "dry_run": options["dry_run"],
+            "progress": Progress(self.stderr, options["verbosity"]),
+        }
+        recovered = recover(older_than=options["older_than"], **how)
+        resumed = resume(**how)
         if options["verbosity"] > 0:
-            self.stdout.write(f"{'would recover' if options['dry_run'] else 'recovered'}: {counts(recovered)}")
+            would = "would have " if options["dry_run"] else ""
+            self.stdout.write(f"{would}recovered: {counts(recovered)}\n{would}resumed: {counts(resumed)}")
 
 
 def seconds(text: str) -> timedelta:

@@ -1,0 +1,98 @@
+"""Minor units: how many decimals each currency has, in ISO 4217 and in the APIs that count otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+TWO_DECIMALS = """
+    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC
+    CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES
+    KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR
+    NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT
+    TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG
+"""
+THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
+
+DECIMALS = {
+    code: decimals
+    for decimals, codes in {0: NO_DECIMALS, 2: TWO_DECIMALS, 3: THREE_DECIMALS}.items()
+    for code in codes.split()
+}
+"""ISO 4217's exponents, without its units of account, which no card is charged in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """
+    What is asked for: an integer of ISO 4217 minor units above zero, and a currency of that standard in upper case.
+
+    Anything else raises ValueError, before a byte is sent.
+    """
+
+    amount: int
+    currency: str
+
+    def __post_init__(self) -> None:
+        if type(self.amount) is not int or self.amount <= 0:
+            raise ValueError(f"An amount is an integer of minor units above zero, not {self.amount!r}.")
+        if self.currency not in DECIMALS:
+            raise ValueError(f"{self.currency!r} is not a currency of ISO 4217 in upper case.")
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """How one API writes amounts. Nothing is ever rounded: what cannot be said exactly raises ValueError."""
+
+    decimals: Mapping[str, int]
+    """The currencies that have another number of decimals there than in ISO 4217."""
+    multiples: Mapping[str, int]
+    """The currencies whose amounts, as the API writes them, have to be multiples of something."""
+    refused: frozenset[str] = frozenset()
+    """The currencies that the API's documentation does not settle."""
+
+    def write(self, money: Money) -> int:
+        """The integer that the API takes for it."""
+        if money.currency in self.refused:
+            raise ValueError(f"How this gateway counts {money.currency} is not settled, so it is not charged.")
+        written = _exactly(_shifted(money.amount, self._more(money.currency)), money)
+        if written % self.multiples.get(money.currency, 1):
+            raise ValueError(f"This gateway takes {money} only as a multiple of {self.multiples[money.currency]}.")
+        return written
+
+    def read(self, value: object, currency: str) -> int:
+        """The minor units of ISO 4217 that the API's integer stands for."""
+        if type(value) is not int or currency in self.refused:
+            raise ValueError(f"{value!r} is not an amount in minor units.")
+        return _exactly(_shifted(value, -self._more(currency)), f"{value} {currency}")
+
+    def read_decimal(self, value: object, currency: str) -> int:
+        """What "10.99" stands for."""
+        try:
+            major = Decimal(value) if isinstance(value, str) else Decimal("NaN")
+        except InvalidOperation as exc:
+            raise ValueError(f"{value!r} is not an amount.") from exc
+        if not major.is_finite():
+            raise ValueError(f"{value!r} is not an amount.")
+        return _exactly(major.scaleb(DECIMALS[currency]), f"{value} {currency}")
+
+    def _more(self, currency: str) -> int:
+        return self.decimals.get(currency, DECIMALS[currency]) - DECIMALS[currency]
+
+
+ISO = Units(decimals={}, multiples={})
+
+
+def _shifted(amount: int, places: int) -> Decimal:
+    return Decimal(amount).scaleb(places)
+
+
+def _exactly(amount: Decimal, shown: object) -> int:
+    if amount != amount.to_integral_value():
+        raise ValueError(f"{shown} has decimals that this gateway or the currency does not have.")
+    return int(amount)

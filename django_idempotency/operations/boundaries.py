@@ -1,0 +1,73 @@
+"""What may not surround an operation, and what may not happen inside a remote call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+
+from ..core.engine import Operation
+
+READS = re.compile(
+    r"[\s(]*(?:SELECT|SHOW|EXPLAIN|PRAGMA|VALUES|WITH(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE)\b)"
+    # What Django says to begin a transaction, and to a new connection.
+    r"|SET|BEGIN|SAVEPOINT|RELEASE|ROLLBACK)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+WRITE = (
+    "A remote call wrote to the database {alias!r}. It may be repeated, or looked up instead, and then the write is made "
+    "twice or never. Return what is to be written, and write it in the next phase."
+)
+
+TOO_LONG = (
+    "A remote call's timeout must be shorter than the LEASE of {lease:g} s, not {timeout:g} s: somebody else would take the "
+    "operation up while the call is under way."
+)
+OUTLIVED = (
+    "The other system honours a call's key for {key_ttl}, longer than RETENTION and TOMBSTONE together, {remembered}. A "
+    "client's key that is free again here would bring back the result of an old call for a new request."
+)
+
+
+def refuse_limits(operation: Operation, timeout: float, key_ttl: timedelta | None) -> None:
+    """Raises ImproperlyConfigured for a remote call that may outlast the lease, or whose key outlives our memory of it."""
+    lease = operation.lease.total_seconds()
+    if not 0 < timeout < lease:
+        raise ImproperlyConfigured(TOO_LONG.format(lease=lease, timeout=timeout))
+    remembered = operation.retention + operation.tombstone
+    if key_ttl is not None and key_ttl > remembered:
+        raise ImproperlyConfigured(OUTLIVED.format(key_ttl=key_ttl, remembered=remembered))
+
+
+def refuse_transaction(fault: str) -> None:
+    """Raises ImproperlyConfigured inside a transaction, on whatever database. That of a TestCase does not count."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            continue
+        try:
+            # Django knows whether the transaction is only a test's.
+            with transaction.atomic(using=connection.alias, durable=True):
+                pass
+        except RuntimeError as exc:
+            raise ImproperlyConfigured(fault) from exc
+
+
+@contextmanager
+def no_writes() -> Iterator[None]:
+    """Raises ImproperlyConfigured where this thread writes to a database inside."""
+    with ExitStack() as stack:
+        for connection in connections.all():
+            stack.enter_context(connection.execute_wrapper(_read_only))
+        yield
+
+
+def _read_only(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+    if not READS.match(sql):
+        raise ImproperlyConfigured(WRITE.format(alias=rest[-1]["connection"].alias))
+    return execute(sql, *rest)
