@@ -2,8 +2,8 @@
 
 import os
 import resource
-import sys
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 import django
@@ -33,8 +33,12 @@ def finish_all(tell: Callable[[int], object]) -> None:
 
 def peak() -> float:
     """MiB that this process had at most."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 2**10)
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not ru_maxrss, which on Linux begins with what the parent had.
+        lines = status.read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":

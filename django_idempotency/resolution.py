@@ -34,7 +34,7 @@ from .gateways.results import Approved, Declined
 from .maintenance import CHOSEN, ago, records_in
 from .models import IdempotencyIncident, IdempotencyRecord, IdempotencyStep
 from .operations.answers import as_json
-from .operations.definitions import store_of
+from .operations.calls import store_of
 from .operations.recovery import next_claim, policy_of
 from .operations.store import Operations
 from .signals import resolved

@@ -93,5 +93,8 @@ IDEMPOTENCY = {
 }
 
 PAYMENTS_GATEWAY = "testproject.payments.gateway.PretendGateway"
+# What `python -m django_idempotency.gateways.fake --port 8090` serves.
+PAYMENTS_CARD_GATEWAY = "django_idempotency.gateways.example.ExampleGateway"
+PAYMENTS_CARD_GATEWAY_URL = os.environ.get("PAYMENTS_CARD_GATEWAY_URL", "http://127.0.0.1:8090")
 PAYMENTS_WEBHOOK_SECRET = os.environ.get("PAYMENTS_WEBHOOK_SECRET", "shared-with-the-pretend-gateway")
 PAYMENTS_GATEWAY_BOOK = DATA_DIR / "gateway.sqlite3"

@@ -4,11 +4,12 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from django_idempotency.admin import SHOWN
-from django_idempotency.models import IdempotencyRecord
+from django_idempotency.models import IdempotencyRecord, IdempotencyStep
 from tests.support.records import HOUR, completed, stored
 
 pytestmark = pytest.mark.django_db
@@ -104,3 +105,50 @@ class TestBody:
 
     def test_the_fingerprint_is_shown_in_hexadecimal(self, staff):
         assert b"01" * 32 in staff.get(page_of(stored("processing"))).content
+
+
+@pytest.mark.django_db(transaction=True)
+class TestOperations:
+    @pytest.fixture
+    def record(self):
+        """An operation with a card number in its input, whose call was resolved by a person."""
+        given = b'{"amount": 5, "card": "4111111111111111", "password": "s3cret"}'
+        record = stored("unknown", operation="shop.pay", operation_input=given)
+        step = {"record_id": record.pk, "kind": "remote", "input": given, "gateway_key": "key-of-gateway"}
+        IdempotencyStep.objects.create(position=1, name="second", **step)
+        IdempotencyStep.objects.create(
+            position=0, name="first", result=b'{"status": "<b>"}', evidence="line 7", resolved_by="ada", **step
+        )
+        return record
+
+    def test_the_steps_are_shown_in_order_and_escaped(self, staff, record):
+        content = staff.get(page_of(record)).content.decode()
+        table = content[content.index("<table><thead>") :]
+        assert table.index("<td>first</td>") < table.index("<td>second</td>")
+        for told in ("key-of-gateway", "line 7", "ada", "&lt;b&gt;"):
+            assert told in table
+
+    def test_what_it_was_given_is_shown_without_its_secrets(self, staff, record):
+        content = staff.get(page_of(record)).content
+        assert b"&quot;amount&quot;: 5" in content or b"&quot;amount&quot;:5" in content
+        assert b"4111111111111111" not in content
+        assert b"s3cret" not in content
+
+    @override_settings(IDEMPOTENCY={"default": {"MASK": ["/amount"]}})
+    def test_nor_what_a_profile_masks(self, staff, record):
+        content = staff.get(page_of(record)).content
+        assert b"&quot;amount&quot;: 5" not in content
+        assert b"&quot;amount&quot;:5" not in content
+
+    @pytest.mark.parametrize(
+        ("value", "under", "shown"),
+        [(b"gAAAA", "12345678", b"encrypted under key 12345678"), (b"\xff", "", b"cannot be shown")],
+    )
+    def test_what_cannot_be_read_is_said_to_be(self, staff, record, value, under, shown):
+        IdempotencyRecord.objects.update(operation_input=value, operation_key_id=under)
+        assert shown in staff.get(page_of(record)).content
+
+    def test_a_record_of_a_view_has_none_of_it(self, staff):
+        content = staff.get(page_of(stored("processing"))).content
+        assert b"<thead>" not in content
+        assert b"Resumes" not in content

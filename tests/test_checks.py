@@ -2,6 +2,7 @@
 
 import re
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,9 @@ from django.utils.decorators import method_decorator
 from django.views import View
 
 import django_idempotency
-from django_idempotency import checks, idempotent
+from django_idempotency import checks, idempotent, operation
+from django_idempotency.operations import checks as operations
+from django_idempotency.operations import definitions
 from tests.settings import HAVE_DRF
 
 MEMORY = "django_idempotency.backends.MemoryBackend"
@@ -124,6 +127,7 @@ CASES = {
 }
 FLAT = [(number, *case) for number, cases in CASES.items() for case in cases]
 BY_DRF = {"E010"}
+OF_OPERATIONS = {"E015", "E016", "W006"}
 
 
 class Connections:
@@ -141,7 +145,15 @@ class Connections:
 
 
 @pytest.fixture
-def messages(monkeypatch):
+def registry(monkeypatch):
+    """The operations that there are: at first, none."""
+    found = {}
+    monkeypatch.setattr(definitions, "REGISTRY", found)
+    return found
+
+
+@pytest.fixture
+def messages(monkeypatch, registry):
     """Our messages under some settings."""
     from django_idempotency.backends import db
 
@@ -153,6 +165,7 @@ def messages(monkeypatch):
             if fake:
                 patch.setattr(db, "connections", Connections(fake))
                 patch.setattr(checks, "connections", Connections(fake))
+                patch.setattr(operations, "connections", Connections(fake))
             return ours(include_deployment_checks=True)
 
     return found
@@ -160,7 +173,8 @@ def messages(monkeypatch):
 
 def ours(**options):
     walking = [checks.check_views, checks.check_coroutines]
-    everything = [checks.check_settings, checks.check_atomic_requests, *walking, checks.check_sqlite]
+    everything = [checks.check_settings, checks.check_atomic_requests, checks.check_operations, *walking]
+    everything.append(checks.check_sqlite)
     found = [message for check in everything for message in check(None, **options)]
     assert all(message.id.startswith("django_idempotency.") for message in found)
     return found
@@ -173,9 +187,9 @@ def numbers(found):
 class TestCases:
     def test_every_check_of_the_package_is_tested(self):
         root = Path(django_idempotency.__file__).parent
-        sources = [root / "checks.py", *(root / "backends").rglob("*.py")]
+        sources = [root / "checks.py", root / "operations" / "checks.py", *(root / "backends").rglob("*.py")]
         told = {number for source in sources for number in re.findall(r"\b[EW]0\d\d\b", source.read_text())}
-        assert told == {*CASES, *BY_DRF}
+        assert told == {*CASES, *BY_DRF, *OF_OPERATIONS}
 
     @pytest.mark.parametrize(("number", "given", "_"), FLAT)
     def test_it_speaks(self, messages, number, given, _):
@@ -309,3 +323,62 @@ class TestMisplaced:
             view = self.view_class(post=post, authentication_classes=classes).as_view()
             with override_settings(**routes(view)):
                 assert numbers(checks.check_views(None)) == expected
+
+
+class Gateway:
+    key_ttl = timedelta(days=45)
+
+    def charge(self, *, idempotency_key):
+        """Charge nothing."""
+
+
+GATEWAY = Gateway()
+
+
+def paying(op):
+    return op.remote(GATEWAY.charge)
+
+
+def refunding(op):
+    return op.phase(pay)
+
+
+SERVED = {"vendor": "postgresql"}
+
+
+class TestOperations:
+    """Each speaks for an operation that it is true of, and not for the one beside it."""
+
+    def test_without_operations_there_is_nothing_to_say(self, messages):
+        assert numbers(messages({**routes(pay), **atomic(True)})) == set()
+
+    def test_a_gateway_must_not_remember_keys_for_longer_than_we_do(self, messages, registry):
+        operation(refunding)
+        assert numbers(messages(SERVED)) == set()
+        operation(paying)
+        (message,) = messages(SERVED)
+        assert (message.id, "GATEWAY" in message.msg, "45 days" in message.msg) == (
+            "django_idempotency.E016",
+            True,
+            True,
+        )
+        assert messages({**SERVED, **profile(TOMBSTONE=timedelta(days=42))}) == []
+        operation(tombstone=timedelta(days=42))(paying)
+        assert messages(SERVED) == []
+
+    def test_the_journal_needs_a_database(self, messages, registry):
+        operation("fast")(refunding)
+        fast = {"IDEMPOTENCY": {"fast": {"BACKEND": MEMORY}}}
+        assert "E015" in numbers(messages({**SERVED, **fast}))
+        assert numbers(messages({**SERVED, "IDEMPOTENCY": {"fast": {}}})) == set()
+
+    def test_its_profile_must_be_there_and_without_fault(self, messages, registry):
+        operation("fast")(paying)
+        assert numbers(messages(SERVED)) == {"E011"}
+        assert numbers(messages({**SERVED, "IDEMPOTENCY": {"fast": {"RETENSION": 1}}})) == {"E002"}
+        assert numbers(messages({**SERVED, "IDEMPOTENCY": {"fast": {"BACKEND": "nowhere.Backend"}}})) >= {"E005"}
+
+    def test_atomic_requests_are_in_the_way(self, messages, registry):
+        operation(refunding)
+        assert numbers(messages({**routes(pay), **atomic(True)})) == {"W006"}
+        assert numbers(messages({**routes(pay), **atomic(False)})) == set()

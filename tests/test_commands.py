@@ -1,5 +1,6 @@
 """The commands: what they pass on, what they print, what they refuse."""
 
+import json
 from datetime import timedelta
 from io import StringIO
 from types import SimpleNamespace
@@ -9,10 +10,15 @@ from django.core.management import CommandError, call_command
 
 from django_idempotency.maintenance import Purged
 from django_idempotency.management.progress import PAUSE, Progress
-from django_idempotency.models import IdempotencyRecord
+from django_idempotency.models import IdempotencyRecord, IdempotencyStep
+from django_idempotency.operations.recovery import RESUMES
+from tests.operations import tills
 from tests.support.records import HOUR, completed, states, stored, tombstone
 
 pytestmark = pytest.mark.django_db
+
+RESUMED = "resumed: completed 0, postponed 0, parked 0\n"
+WOULD = "would recover: released 1, doubtful 0\nwould resume: completed 0, postponed 0, parked 0\n"
 
 
 def run(name, *arguments, **options):
@@ -31,14 +37,20 @@ class TestPurge:
 
     def test_a_dry_run_only_counts(self):
         kept = tombstone(forgotten=HOUR)
-        assert run("idempotency_purge", "--dry-run") == ("would purge: shrunk 0, deleted 1, incidents 0, messages 0\n", "")
+        assert run("idempotency_purge", "--dry-run") == (
+            "would purge: shrunk 0, deleted 1, incidents 0, messages 0\n",
+            "",
+        )
         assert states() == {kept.key: "tombstone"}
 
     def test_each_batch_is_told_at_verbosity_2(self):
         tombstone(forgotten=HOUR)
         tombstone(forgotten=HOUR)
         _, err = run("idempotency_purge", "--batch-size=1", verbosity=2)
-        assert err == "so far: shrunk 0, deleted 1, incidents 0, messages 0\nso far: shrunk 0, deleted 2, incidents 0, messages 0\n"
+        assert (
+            err
+            == "so far: shrunk 0, deleted 1, incidents 0, messages 0\nso far: shrunk 0, deleted 2, incidents 0, messages 0\n"
+        )
 
     def test_nothing_is_told_at_verbosity_0(self):
         tombstone(forgotten=HOUR)
@@ -54,7 +66,9 @@ class TestPurge:
     def test_the_database_can_be_named(self):
         kept = tombstone(forgotten=HOUR)
         tombstone(forgotten=HOUR, using="other")
-        assert run("idempotency_purge", "--database=other")[0] == "purged: shrunk 0, deleted 1, incidents 0, messages 0\n"
+        assert (
+            run("idempotency_purge", "--database=other")[0] == "purged: shrunk 0, deleted 1, incidents 0, messages 0\n"
+        )
         assert states() == {kept.key: "tombstone"}
 
     @pytest.mark.parametrize("command", [["idempotency_purge"], ["idempotency_recover"], ["idempotency_show", "key"]])
@@ -71,28 +85,33 @@ class TestProgress:
         progress = Progress(stream, verbosity=1)
         for deleted in (1, 2, 3, 4):
             progress(Purged(deleted=deleted))
-        assert stream.getvalue() == "so far: shrunk 0, deleted 2, incidents 0, messages 0so far: shrunk 0, deleted 4, incidents 0, messages 0"
+        assert (
+            stream.getvalue()
+            == "so far: shrunk 0, deleted 2, incidents 0, messages 0so far: shrunk 0, deleted 4, incidents 0, messages 0"
+        )
 
 
 class TestRecover:
     def test_it_recovers_and_sums_up(self):
         stored("processing")
         doubtful = stored("processing", token=1)
-        assert run("idempotency_recover") == ("recovered: released 1, doubtful 1\n", "")
+        assert run("idempotency_recover") == (f"recovered: released 1, doubtful 1\n{RESUMED}", "")
         assert states() == {doubtful.key: "unknown"}
 
     def test_a_dry_run_only_counts(self):
         kept = stored("processing")
-        assert run("idempotency_recover", "--dry-run") == ("would recover: released 1, doubtful 0\n", "")
+        assert run("idempotency_recover", "--dry-run") == (WOULD, "")
         assert states() == {kept.key: "processing"}
 
     def test_the_age_is_given_in_seconds(self):
         stored("processing", claimed_at=timedelta(minutes=2))
-        assert run("idempotency_recover")[0] == "recovered: released 0, doubtful 0\n"
-        assert run("idempotency_recover", "--older-than=60")[0] == "recovered: released 1, doubtful 0\n"
+        assert run("idempotency_recover")[0] == f"recovered: released 0, doubtful 0\n{RESUMED}"
+        assert run("idempotency_recover", "--older-than=60")[0] == f"recovered: released 1, doubtful 0\n{RESUMED}"
 
     def test_the_longest_age_is_one_that_every_database_can_compute_with(self):
-        assert run("idempotency_recover", "--older-than=315360000")[0] == "recovered: released 0, doubtful 0\n"
+        assert (
+            run("idempotency_recover", "--older-than=315360000")[0] == f"recovered: released 0, doubtful 0\n{RESUMED}"
+        )
 
     @pytest.mark.parametrize("age", ["-1", "soon", "nan", "315360001", "9" * 30])
     def test_an_impossible_age_is_refused(self, age):
@@ -104,6 +123,91 @@ class TestRecover:
         assert run("idempotency_recover", verbosity=2)[1] == "so far: released 1, doubtful 0\n"
         stored("processing")
         assert run("idempotency_recover", verbosity=0) == ("", "")
+
+    @pytest.mark.django_db(transaction=True)
+    def test_operations_go_on(self):
+        left_behind()
+        assert run("idempotency_recover", "--dry-run")[0].endswith("would resume: completed 0, postponed 1, parked 0\n")
+        assert run("idempotency_recover")[0].endswith("resumed: completed 1, postponed 0, parked 0\n")
+        assert set(states().values()) == {"completed"}
+
+
+@pytest.mark.django_db(transaction=True)
+class TestResolve:
+    SAID = ("--evidence=line 7", "--by=ada")
+
+    @pytest.fixture
+    def waiting(self):
+        """The id of an operation whose one call may have charged, or not."""
+        left_behind()
+        tills.age(timedelta(days=9))
+        tills.GATEWAY.finding = RuntimeError()
+        tills.GATEWAY.charged.clear()
+        IdempotencyRecord.objects.update(resumes=RESUMES)
+        run("idempotency_recover")
+        tills.GATEWAY.finding = None
+        return str(IdempotencyRecord.objects.get().pk)
+
+    def test_without_a_word_it_shows_the_steps_and_nothing_they_hold(self, waiting):
+        out, _ = run("idempotency_resolve", waiting)
+        lines = out.splitlines()
+        assert "state        unknown" in lines
+        assert lines[-2].startswith("step 0       phase reserve: done ")
+        assert lines[-1].startswith("step 1       remote Gateway.charge: no result, sent ")
+        assert "amount" not in out
+
+    @pytest.mark.parametrize(
+        ("word", "result"),
+        [
+            (["--approved=ch_7", "--currency=EUR"], {"status": "approved", "reference": "ch_7", "amount": 5}),
+            (["--declined=no money"], {"status": "declined", "reason": "no money"}),
+            (['--returned={"number": 3}'], {"number": 3}),
+        ],
+    )
+    def test_an_outcome_is_recorded(self, waiting, word, result):
+        assert run("idempotency_resolve", waiting, *word, *self.SAID) == ("recorded\n", "")
+        step = IdempotencyStep.objects.get(position=1)
+        assert result.items() <= json.loads(bytes(step.result)).items()
+        assert "resolved by ada: line 7" in run("idempotency_resolve", waiting)[0]
+        assert IdempotencyRecord.objects.get().state == "processing"
+
+    def test_it_is_closed_for_good_when_it_is_time(self, waiting):
+        with pytest.raises(CommandError, match="too early"):
+            run("idempotency_resolve", waiting, "--never-happened", *self.SAID)
+        tills.lapse(timedelta(days=2))
+        run("idempotency_resolve", waiting, "--never-happened", *self.SAID)
+        assert IdempotencyRecord.objects.get().status == 410
+
+    def test_it_goes_on(self, waiting):
+        assert run("idempotency_resolve", waiting, "--go-on", *self.SAID, verbosity=0) == ("", "")
+        assert IdempotencyRecord.objects.get().state == "processing"
+
+    def test_a_word_on_another_state_than_was_shown_is_refused(self, waiting):
+        with pytest.raises(CommandError, match="Look at it again"):
+            run("idempotency_resolve", waiting, "--go-on", "--token=1", *self.SAID)
+
+    @pytest.mark.parametrize(
+        ("word", "fault"),
+        [
+            (["--go-on"], "evidence must not be empty"),
+            (["--returned={"], "must be JSON"),
+            (["--go-on", "--never-happened"], "not allowed with"),
+        ],
+    )
+    def test_what_cannot_be_recorded_is_refused(self, waiting, word, fault):
+        with pytest.raises(CommandError, match=fault):
+            run("idempotency_resolve", waiting, *word)
+        assert IdempotencyRecord.objects.get().state == "unknown"
+
+    def test_what_is_no_operation_is_not_shown(self):
+        with pytest.raises(CommandError, match="There is no durable operation"):
+            run("idempotency_resolve", str(stored("unknown").pk))
+
+
+def left_behind():
+    """An operation whose process died after its charge, an hour ago."""
+    tills.restore()
+    tills.interrupted()
 
 
 class TestShow:

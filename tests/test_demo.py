@@ -31,6 +31,8 @@ TITLES = [
     "A webhook delivered twice",
     "A form submitted twice",
     "An incident for the staff",
+    "A payment through a gateway",
+    "Four workers killed in four gateway payments",
     "Upkeep",
 ]
 
@@ -39,7 +41,7 @@ pytestmark = [
     pytest.mark.skipif(
         any(
             importlib.util.find_spec(name) is None
-            for name in ("celery", "drf_spectacular", "gunicorn", "rest_framework")
+            for name in ("celery", "drf_spectacular", "gunicorn", "httpx", "rest_framework")
         ),
         reason="the demo needs the extra of that name",
     ),

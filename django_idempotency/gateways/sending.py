@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
 import httpx
@@ -77,7 +79,7 @@ class Wire:
     @classmethod
     def to(cls, base_url: str, *, headers: Mapping[str, str], timeout: float, client: Client | None) -> Wire:
         """A wire over the given client, which may be shared by threads, or over one of its own."""
-        return cls(base_url=base_url, headers=headers, timeout=timeout, client=client or Client())
+        return cls(base_url=base_url, headers=headers, timeout=timeout, client=client or new_client())
 
     def deadline(self) -> float:
         """When a call that starts now has to be over, on the monotonic clock: for calls of more than one request."""
@@ -103,6 +105,16 @@ class Wire:
         )
         with translated():
             return _Call(self.client, prepared, limit).result()
+
+
+def new_client() -> Client:
+    """A client of httpx's. The certificates, which take longest, are read once in a process."""
+    return Client(verify=_certificates())
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 @contextmanager
@@ -142,7 +154,9 @@ def refused(answer: Answer, reason: str | None = None) -> Result:
     said = f"HTTP {answer.status}" + (f": {reason}" if reason else "")
     if answer.status in RETRYABLE:
         return Failed(reason=said, retryable=True)
-    return Failed(reason=said) if answer.status in REFUSED else Unknown(reason=said)
+    # Without the gateway's own words, something on the way may have answered, and the request gone on.
+    sure = answer.status in REFUSED and isinstance(answer.body, dict)
+    return Failed(reason=said) if sure else Unknown(reason=said)
 
 
 def _read(answer: Answer, read: Callable[[Answer], Said]) -> Said | Unknown:

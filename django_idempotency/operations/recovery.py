@@ -16,14 +16,15 @@ from django.db.models import F, Q
 
 from ..backends.db import DatabaseBackend
 from ..backends.db.dialects import Records
-from ..backends.db.errors import own_statement
+from ..backends.db.errors import Held, Unclear, own_statement
 from ..conf import get_policy
 from ..core.engine import Claim, Durable, Operation, Refused, RequestParts
 from ..core.policies import Policy
 from ..core.states import State
 from ..exceptions import OutcomeUnknown
 from ..maintenance import CHOSEN, ago, records_in
-from .definitions import find, store_of
+from .calls import resolved, store_of
+from .definitions import find
 from .runs import Runner
 
 logger = logging.getLogger("django_idempotency")
@@ -109,19 +110,23 @@ def _resumed(records: Records, row: dict[str, Any]) -> str:
 
 def _taken_up(records: Records, row: dict[str, Any], policy: Policy) -> Claim | None:
     same = _due(records).filter(id=row["id"], claim=row["claim"], token=row["token"])
-    with own_statement(), transaction.atomic(using=records.db):
-        held = same.select_for_update(skip_locked=True).values_list("pk", flat=True)
-        if not list(held):
-            return None
-        until = ago(records, -policy.lease)
-        same.update(token=F("token") + 1, resumes=F("resumes") + 1, lease_until=until, resume_at=None)
+    try:
+        with own_statement(), transaction.atomic(using=records.db):
+            held = same.select_for_update(skip_locked=True).values_list("pk", flat=True)
+            if not list(held):
+                return None
+            until = ago(records, -policy.lease)
+            same.update(token=F("token") + 1, resumes=F("resumes") + 1, lease_until=until, resume_at=None)
+    except (Held, Unclear):
+        # Somebody is at work on it; on SQLite, on anything.
+        return None
     return next_claim(row, policy)
 
 
 def policy_of(row: dict[str, Any], alias: str) -> Policy:
     """The rules of the operation that a record in this database is of; the default ones where this release has none."""
     defined = find(row["operation"])
-    return replace(defined.policy if defined else get_policy(), database=alias)
+    return replace(resolved(defined)[0] if defined else get_policy(), database=alias)
 
 
 def next_claim(row: dict[str, Any], policy: Policy) -> Claim:

@@ -8,6 +8,8 @@ from types import FrameType
 
 import django
 
+from django_idempotency.gateways.fake import FakeGateway
+
 from . import stage
 from .server import ServerFailed
 
@@ -18,12 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     try:
-        with stage.fresh_folder() as folder:
-            stage.configure(folder, postgresql=options.postgresql)
+        with stage.fresh_folder() as folder, FakeGateway() as gateway:
+            stage.configure(folder, gateway.url, postgresql=options.postgresql)
             django.setup()
             from .show import show  # imports models, which Django is only now ready for
 
-            held = show(folder, serve=options.serve, unprotected=options.unprotected)
+            held = show(folder, gateway, serve=options.serve, unprotected=options.unprotected)
     except (stage.FolderTaken, ServerFailed) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Who plays: two merchants with an account each, and an administrator."""
+"""Who plays: three merchants with an account each, and an administrator."""
 
 import secrets
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ class Merchant:
 class Cast:
     bakery: Merchant
     florist: Merchant
+    grocer: Merchant
+    """Whose payments go through the gateway over HTTP."""
     admin: str
     password: str
 
@@ -33,6 +35,7 @@ def assemble() -> Cast:
     return Cast(
         bakery=_merchant("bakery"),
         florist=_merchant("florist"),
+        grocer=_merchant("grocer"),
         admin=_administrator("admin", password).username,
         password=password,
     )

@@ -1,11 +1,16 @@
-"""A worker that dies in the middle of a payment, once for each time that it is asked to."""
+"""Workers that die in the middle of a payment, once for each time that one is asked to."""
 
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
+from django.db.models.signals import pre_save
+from django.dispatch import receiver
 
+from django_idempotency.gateways import Result
+from django_idempotency.gateways.example import ExampleGateway
 from testproject.payments.gateway import PretendGateway, Transfer
 
 
@@ -16,6 +21,33 @@ class DeadlyGateway(PretendGateway):
         transfer = super().charge(amount=amount, card=card, idempotency_key=idempotency_key)
         burn(settings.DEMO_FUSE)
         return transfer
+
+
+class DeadlyCardGateway(ExampleGateway):
+    """Kills the process before it sends, or after it has heard; and says who is about to send."""
+
+    def charge(self, *, idempotency_key: str, amount: int, currency: str, **details: Any) -> Result:
+        burn(fuse_at("before"))
+        sender().write_text(str(os.getpid()))
+        result = super().charge(idempotency_key=idempotency_key, amount=amount, currency=currency, **details)
+        burn(fuse_at("after"))
+        return result
+
+
+@receiver(pre_save, sender="payments.LedgerEntry")
+def kill_before_the_ledger(**_: Any) -> None:
+    """In the last phase of a payment by card: its charge is in the journal, its payment not in the ledger."""
+    burn(fuse_at("record"))
+
+
+def fuse_at(moment: str) -> Path:
+    fuse: Path = settings.DEMO_FUSE
+    return fuse.with_name(f"fuse-{moment}")
+
+
+def sender() -> Path:
+    """Where the last worker that was about to charge a card left its process id."""
+    return fuse_at("sender")
 
 
 def burn(fuse: Path) -> None:

@@ -1,13 +1,17 @@
 """What a step of the scenario can do and expect. Everything it does is printed."""
 
+import http.client
+import os
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from django_idempotency.gateways.fake import FakeGateway
+
 from .books import Books, money, moved, read_books
-from .client import Answer, Call, Client
+from .client import Answer, Call, Client, poll
 from .report import Report, describe
 
 GOOD_CARD = "4242424242424242"
@@ -24,6 +28,10 @@ class Play:
     """The path of the payments view."""
     brief_payments: str
     """The path of the one that keeps its answers for a second."""
+    card_client: Client
+    card_account: int
+    gateway: FakeGateway
+    """The gateway over HTTP, and its book."""
     fuse: Path
     last: Books = field(init=False)
 
@@ -43,6 +51,19 @@ class Play:
         for answer in (by or self.client).attempts(call):
             self.report.answer(answer)
         return answer
+
+    def send_in_vain(self, call: Call, *, by: Client) -> None:
+        """Send it to a worker that is going to die."""
+        try:
+            answer = by.send(call)
+        except (OSError, http.client.HTTPException):
+            self.report.line("answer", "none: the connection broke")
+        else:
+            self.report.answer(answer)
+
+    def expect_a_death(self, worker: int) -> None:
+        gone = poll(lambda: not _lives(worker), until=bool)
+        self.report.expect(f"worker {worker} is dead", gone, "a living process")
 
     def look(self) -> Books:
         """The books as they are, not printed."""
@@ -71,6 +92,14 @@ class Play:
     def _expect_amounts(self, where: str, amounts: list[int], seen: list[int]) -> None:
         text = f"{_in_words(amounts)} {where}"
         self.report.expect(text, sorted(amounts) == sorted(seen), _in_words(seen))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _in_words(amounts: list[int]) -> str:

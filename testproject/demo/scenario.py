@@ -4,7 +4,7 @@ import http.client
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import doors, inbox, steps
+from . import cards, doors, inbox, steps
 from .books import money
 from .play import Play
 from .upkeep import upkeep
@@ -90,6 +90,18 @@ STEPS = (
         "What went wrong is kept for the people behind the API: here two payments under one key, side by"
         " side, with their card numbers masked.",
         inbox.an_incident,
+    ),
+    Step(
+        "A payment through a gateway",
+        "Over HTTP, and in three steps: a transaction that reserves the payment, the charge at the gateway, a"
+        " transaction that records it. None is open while the gateway works; a journal says how far it came.",
+        cards.a_card_payment,
+    ),
+    Step(
+        "Four workers killed in four gateway payments",
+        "SIGKILL before the charge, inside it, after it, and before it is recorded. No client comes back:"
+        " idempotency_recover looks up what became of each charge, and finishes all four.",
+        cards.four_dead_workers,
     ),
     Step(
         "Upkeep",

@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from django_idempotency.gateways.fake import FakeGateway
+
 from . import scenario
 from .cast import Cast, assemble
 from .client import Client
@@ -13,31 +15,34 @@ from .report import BOLD, Report
 from .server import Server
 
 
-def show(folder: Path, *, serve: bool, unprotected: bool) -> bool:
+def show(folder: Path, gateway: FakeGateway, *, serve: bool, unprotected: bool) -> bool:
     """Whether every expectation held."""
     report = Report(sys.stdout, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     cast = assemble()
     with Server(folder / "server.log") as server:
-        held = _play(cast, server, report, unprotected=unprotected)
+        play = _play(cast, server, gateway, report, unprotected=unprotected)
+        held = scenario.run(play)
         if serve:
             _serve(cast, server, report)
     return held
 
 
-def _play(cast: Cast, server: Server, report: Report, *, unprotected: bool) -> bool:
+def _play(cast: Cast, server: Server, gateway: FakeGateway, report: Report, *, unprotected: bool) -> Play:
     payments = "/api/unprotected/payments/" if unprotected else "/api/payments/"
     report.print(f"The payments API is at {server.url}/api/, its log in {server.log}.")
-    play = Play(
+    return Play(
         report=report,
         client=Client(port=server.port, token=cast.bakery.token),
         account=cast.bakery.account,
         other_client=Client(port=server.port, token=cast.florist.token),
         other_account=cast.florist.account,
+        card_client=Client(port=server.port, token=cast.grocer.token),
+        card_account=cast.grocer.account,
+        gateway=gateway,
         payments=payments,
         brief_payments=payments if unprotected else "/api/brief/payments/",
         fuse=server.log.with_name("fuse"),
     )
-    return scenario.run(play)
 
 
 def _serve(cast: Cast, server: Server, report: Report) -> None:

@@ -29,10 +29,11 @@ def fresh_folder() -> Iterator[Path]:
         yield folder
 
 
-def configure(folder: Path, *, postgresql: bool) -> None:
+def configure(folder: Path, gateway: str, *, postgresql: bool) -> None:
     """Settles, for this process and the server that it starts, what Django will read."""
     if not postgresql:
         # Set for something else, and nothing of ours to migrate.
         os.environ.pop("PGDATABASE", None)
     os.environ["DJANGO_SETTINGS_MODULE"] = "testproject.demo.settings"
     os.environ["TESTPROJECT_DATA"] = str(folder)
+    os.environ["PAYMENTS_CARD_GATEWAY_URL"] = gateway

@@ -1,8 +1,5 @@
 """What can happen to a payment on a network that loses answers, one function for each."""
 
-import http.client
-import os
-
 from testproject.payments.gateway import DECLINED_CARD
 
 from .client import Answer, Call, poll
@@ -92,7 +89,7 @@ def a_validation_error(play: Play) -> None:
 def a_killed_worker(play: Play) -> None:
     call = play.payment(3100)
     play.report.request(call)
-    _expect_a_death(play, call)
+    _send_to_its_death(play, call)
     play.expect_books(ledger=[], gateway=[3100])
     unfinished = play.last.unfinished
     play.report.expect("no payment left half-made", unfinished == 0, f"{unfinished}")
@@ -105,27 +102,13 @@ def a_killed_worker(play: Play) -> None:
     play.expect_books(ledger=[], gateway=[])
 
 
-def _expect_a_death(play: Play, call: Call) -> None:
+def _send_to_its_death(play: Play, call: Call) -> None:
     play.fuse.touch()
     try:
-        answer = play.client.send(call)
-    except (OSError, http.client.HTTPException):
-        play.report.line("answer", "none: the connection broke")
-    else:
-        play.report.answer(answer)
+        play.send_in_vain(call, by=play.client)
     finally:
         play.fuse.unlink(missing_ok=True)
-    worker = int(ashes(play.fuse).read_text())
-    gone = poll(lambda: not _lives(worker), until=bool)
-    play.report.expect(f"worker {worker} is dead", gone, "a living process")
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    play.expect_a_death(int(ashes(play.fuse).read_text()))
 
 
 def a_refund(play: Play) -> None:

@@ -24,7 +24,7 @@ class AccountAdmin(ReadOnlyAdmin):
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyAdmin):
-    list_display = ["id", "account", "amount", "currency", "card_last4", "status", "charge"]
+    list_display = ["id", "account", "amount", "currency", "card_last4", "status", "charge", "receipts"]
     list_filter = ["status", "account"]
 
 

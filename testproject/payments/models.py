@@ -38,6 +38,7 @@ class Payment(models.Model):
     card_last4 = models.CharField(max_length=4)
     status = models.CharField(max_length=8, choices=Status, default=Status.PENDING)
     charge = models.CharField(max_length=40, blank=True, help_text="The gateway's name for it.")
+    receipts = models.PositiveSmallIntegerField(default=0, help_text="How many were sent.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -46,6 +46,18 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
         return services.take_payment(**validated_data)
 
 
+class CardPaymentSerializer(serializers.ModelSerializer[Payment]):
+    account = OwnAccountField()
+    amount = serializers.IntegerField(min_value=1, max_value=10**12)
+    # A token of the gateway's. Digits only would be the number of a card.
+    card = serializers.RegexField(r"\Atok_[A-Za-z0-9_]+\Z", max_length=100, write_only=True)
+
+    class Meta:
+        model = Payment
+        fields = ["id", "account", "amount", "currency", "card", "status", "charge"]
+        read_only_fields = ["currency", "status", "charge"]
+
+
 class RefundSerializer(serializers.ModelSerializer[Refund]):
     payment = OwnPaymentField()
     amount = serializers.IntegerField(min_value=1, max_value=10**12)

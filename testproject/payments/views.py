@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import HttpResponse
 from rest_framework import mixins, status, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -8,8 +9,9 @@ from rest_framework.serializers import BaseSerializer
 
 from django_idempotency import idempotent
 
+from .card_payments import pay_by_card
 from .models import Account, Payment, Refund
-from .serializers import AccountSerializer, PaymentSerializer, RefundSerializer
+from .serializers import AccountSerializer, CardPaymentSerializer, PaymentSerializer, RefundSerializer
 
 
 class AccountViewSet(viewsets.ReadOnlyModelViewSet[Account]):
@@ -43,6 +45,18 @@ class PaymentViewSet(viewsets.ReadOnlyModelViewSet[Payment]):
         paid = payment.status == Payment.Status.PAID
         code = status.HTTP_201_CREATED if paid else status.HTTP_402_PAYMENT_REQUIRED
         return Response(serializer.data, status=code)
+
+
+class CardPaymentViewSet(viewsets.GenericViewSet[Payment]):
+    """The same through a gateway over HTTP, in steps: nothing is open while it works, and what has died goes on."""
+
+    serializer_class = CardPaymentSerializer
+
+    def create(self, request: Request) -> HttpResponse:
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        return pay_by_card.respond(request, account=asked["account"].pk, amount=asked["amount"], card=asked["card"])
 
 
 class RefundViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Refund]):

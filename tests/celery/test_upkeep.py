@@ -13,6 +13,7 @@ from celery.exceptions import Retry
 from django_idempotency import tasks
 from django_idempotency.models import IdempotencyRecord
 from tests.celery.workers import PATIENCE, Worker, Workers, alone
+from tests.operations import tills
 from tests.support import services
 from tests.support.barriers import Barriers
 from tests.support.records import HOUR, completed, stored, tombstone
@@ -33,8 +34,15 @@ class TestTasks:
         stored("processing", token=0)
         stored("processing", token=1)
         stored("processing", claimed_at=timedelta(minutes=4))
-        assert tasks.recover_abandoned() == {"released": 1, "doubtful": 1}
-        assert tasks.recover_abandoned(older_than=200) == {"released": 1, "doubtful": 0}
+        resumed = {"completed": 0, "postponed": 0, "parked": 0}
+        assert tasks.recover_abandoned() == {"released": 1, "doubtful": 1, **resumed}
+        assert tasks.recover_abandoned(older_than=200) == {"released": 1, "doubtful": 0, **resumed}
+
+    def test_recover_goes_on_with_operations(self):
+        tills.restore()
+        tills.interrupted()
+        assert tasks.recover_abandoned(seconds=0)["completed"] == 0
+        assert tasks.recover_abandoned()["completed"] == 1
 
     @pytest.mark.parametrize("task", ["purge_expired", "recover_abandoned"])
     def test_no_batch_is_begun_after_the_time_is_up(self, task):

@@ -4,12 +4,12 @@ import pytest
 
 from django_idempotency.gateways.example import ExampleGateway
 from django_idempotency.gateways.fake import FakeGateway
-from django_idempotency.gateways.sending import Client
+from django_idempotency.gateways.sending import new_client
 
 
 @pytest.fixture
 def client():
-    with Client() as client:
+    with new_client() as client:
         yield client
 
 

@@ -75,6 +75,10 @@ class TestStatuses:
     def test_what_was_looked_at_and_refused_has_failed(self, status):
         assert refused(answer(status), "code") == Failed(reason=f"HTTP {status}: code")
 
+    def test_a_refusal_that_is_not_the_gateways_is_unknown(self):
+        page = Answer(status=404, headers={}, body=None)
+        assert refused(page) == Unknown(reason="HTTP 404")
+
     @pytest.mark.parametrize("status", [100, 302, 402, 408, 409, 424, 499, 500, 502, 503, 504, 599])
     def test_anything_else_is_unknown(self, status):
         assert type(refused(answer(status))) is Unknown
@@ -137,8 +141,8 @@ class TestRequests:
             assert (type(result), len(server.requests)) == (Unknown, 1)
 
     def test_an_answer_without_end_is_not_read(self, client):
-        with RecordedServer([(200, {}, b" " * 3_000_000)]) as server, pytest.raises(Lost):
-            wire(server.url, client, timeout=5).send("GET", "/")
+        with RecordedServer([(200, {}, b" " * 3_000_000)]) as server, pytest.raises(Lost, match="cannot be read"):
+            wire(server.url, client, timeout=30).send("GET", "/")
 
     def test_without_a_connection_nothing_was_sent(self, client):
         with pytest.raises(NotSent):

@@ -131,6 +131,12 @@ MUTANTS = [
         only="tells_of_no_steps",
     ),
     OnSQLite(
+        "an answer without end is not read",
+        (in_sending("if len(content) > LARGEST:", "if False:"),),
+        (SENDING,),
+        only="without_end",
+    ),
+    OnSQLite(
         "a redirect is not followed",
         (in_sending("follow_redirects=False", "follow_redirects=True"),),
         (SENDING,),
@@ -147,6 +153,12 @@ MUTANTS = [
         (in_sending("frozenset({400, 404,", "frozenset({500, 502, 503, 504, 400, 404,"),),
         (SENDING, ADAPTERS),
         only="Statuses or server_error",
+    ),
+    OnSQLite(
+        "a refusal is in the gateway's own words",
+        (in_sending(" and isinstance(answer.body, dict)", ""),),
+        (SENDING, ADAPTERS),
+        only="not_the_gateways",
     ),
     OnSQLite(
         "a conflict is unknown",

@@ -111,7 +111,7 @@ class TestResuming:
 
     def test_what_can_be_read_of_a_batch_is_read_at_once(self) -> None:
         many(3)
-        with CaptureQueriesContext(connection, ) as queries:
+        with CaptureQueriesContext(connection) as queries:
             resume(dry_run=True)
         assert len(queries) == 1
 

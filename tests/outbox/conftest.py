@@ -1,7 +1,5 @@
 """A broker that is a list, and tasks that need no Celery."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from django_idempotency.outbox import targets
@@ -9,8 +7,8 @@ from tests.outbox.senders import Broker
 
 
 @pytest.fixture
-def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     """What stands where Celery's broker would, and keeps what it was sent."""
     broker = Broker()
     monkeypatch.setitem(targets.SENDERS, targets.CELERY, broker)
-    yield broker
+    return broker

@@ -35,7 +35,9 @@ class TestTransactions:
         assert IdempotencyMessage.objects.count() == 0
 
     def test_outside_of_a_transaction_it_is_refused_and_the_way_out_is_named(self):
-        with pytest.raises(TransactionManagementError, match=r"'default'.*transaction\.atomic\(\).*@idempotent.*using="):
+        with pytest.raises(
+            TransactionManagementError, match=r"'default'.*transaction\.atomic\(\).*@idempotent.*using="
+        ):
             enqueue_on_commit(SEND)
         assert IdempotencyMessage.objects.count() == 0
 

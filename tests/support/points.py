@@ -2,7 +2,7 @@
 The server's side of the barriers: holds a request at a named point of the protocol until the test lets it go.
 
 A request asks for it with the header `X-Test-At: <ticket> <point> <point> …`. Points are before- and after- each of our
-own statements (claim, read, lock, complete, release, doubt), before- and after- commit and rollback, and `view` and
+own statements (claim, read, lock, complete, release, doubt, mark), before- and after- commit and rollback, and `view` and
 `view-done`, inside the view.
 """
 
@@ -28,6 +28,7 @@ STATEMENTS = [
     ("complete", re.compile(rf'UPDATE {RECORD} SET .*["`]?body["`]? =|{PREPARED}complete', re.DOTALL)),
     ("doubt", re.compile(rf"UPDATE {RECORD}")),
     ("read", re.compile(rf"FROM {RECORD}")),
+    ("mark", re.compile(r'UPDATE ["`]?django_idempotency_idempotencymessage["`]? SET .*["`]?payload["`]? =')),
 ]
 
 

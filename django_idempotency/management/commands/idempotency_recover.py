@@ -40,8 +40,8 @@ class Command(BaseCommand):
         recovered = recover(older_than=options["older_than"], **how)
         resumed = resume(**how)
         if options["verbosity"] > 0:
-            would = "would have " if options["dry_run"] else ""
-            self.stdout.write(f"{would}recovered: {counts(recovered)}\n{would}resumed: {counts(resumed)}")
+            done = ("would recover", "would resume") if options["dry_run"] else ("recovered", "resumed")
+            self.stdout.write(f"{done[0]}: {counts(recovered)}\n{done[1]}: {counts(resumed)}")
 
 
 def seconds(text: str) -> timedelta:

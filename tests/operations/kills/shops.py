@@ -28,7 +28,8 @@ MIDDLEWARE = [
 
 
 def command(listener: int, workers: int, threads: int) -> list[str]:
-    return [*gunicorn(listener, workers, threads)[:-1], "tests.operations.kills.server:application"]
+    served = gunicorn(listener, workers, threads)
+    return [part.replace("tests.support.wsgi:", "tests.operations.kills.server:") for part in served]
 
 
 def settings(gateway: FakeGateway, **more: Any) -> dict[str, Any]:
