@@ -272,9 +272,7 @@ def _at(body: Any, steps: list[Any]) -> Any:
 
 
 def _other_amounts(asked: Any) -> list[Any]:
-    if isinstance(asked, str):
-        return [f"1{asked}", asked[1:]]
-    return [asked + 10, asked - 10]
+    return [f"1{asked}", asked[1:]] if isinstance(asked, str) else [asked + 10, asked - 10]
 
 
 def _as_json(result: Result | None) -> dict[str, Any] | None:

@@ -17,7 +17,6 @@ from .client import TIMEOUT, Call, poll
 from .faults import ashes, fuse_at, sender
 from .play import Play
 
-
 PATH = "/api/card-payments/"
 
 

@@ -1,8 +1,8 @@
 """The payments project, with what the demo needs beside it: a key that expires, a view that dies."""
 
-from testproject.settings import *  # noqa: F403
 from datetime import timedelta
 
+from testproject.settings import *  # noqa: F403
 from testproject.settings import DATA_DIR, IDEMPOTENCY
 
 ROOT_URLCONF = "testproject.demo.urls"

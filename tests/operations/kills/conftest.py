@@ -25,3 +25,9 @@ def shop(request: pytest.FixtureRequest, servers: Servers, gateway: FakeGateway,
     yield shop
     gateway.faults.set([])
     gateway.barriers.release()
+
+
+@pytest.fixture
+def vendor(shop: Shop) -> str:
+    """The database of the shop."""
+    return shop.vendor

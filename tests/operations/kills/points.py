@@ -1,11 +1,13 @@
 """
 The points of tests.support.points in a durable operation: each write, commit and call, numbered as the request comes to them.
 
-`before-step-2` is before the second write of a step. The answer's header X-Test-Trace names them all in their order.
+`before-step-2` is before the second write of a step. The answer's header X-Test-Trace names them all in their order, and
+X-Test-Clock is the worker's time.
 """
 
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +62,7 @@ def numbering(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[
         passed.__init__()  # type: ignore[misc]
         response = get_response(request)
         response["X-Test-Trace"] = " ".join(passed.names)
+        response["X-Test-Clock"] = str(time.time())
         return response
 
     return middleware

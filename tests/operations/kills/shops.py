@@ -58,8 +58,8 @@ class Order:
 class Shop:
     """The server and its gateway."""
 
-    def __init__(self, live: Live, gateway: FakeGateway, barriers: Barriers) -> None:
-        self.live, self.gateway, self.barriers = live, gateway, barriers
+    def __init__(self, live: Live, gateway: FakeGateway, barriers: Barriers, vendor: str) -> None:
+        self.live, self.gateway, self.barriers, self.vendor = live, gateway, barriers, vendor
 
     def order(self, key: str, path: str = "/plain/pay", faults: Iterable[Fault] = ()) -> Order:
         """Return what the next request is to be for; the gateway will fail like this."""
@@ -94,7 +94,6 @@ class Shop:
 
     def lapse(self, order: Order) -> None:
         """Let an operation's lease have run out, and its pause be over."""
-        # One that is locked is at work.
         self.live.database.query(
             f"UPDATE {RECORD} SET lease_until = '{LONG_AGO}', resume_at = '{LONG_AGO}'"
             " WHERE key = ? AND state = 'processing'",
@@ -134,6 +133,16 @@ class Shop:
         )
         return sorted(kind for (kind,) in rows)
 
+    def written(self, order: Order) -> list[tuple[Any, ...]]:
+        """Return all that was written for an order, but for the times."""
+        steps = self.live.database.query(
+            "SELECT step.position, step.result FROM django_idempotency_idempotencystep AS step"
+            f" JOIN {RECORD} AS record ON record.id = step.record_id WHERE record.key = ? ORDER BY step.position",
+            order.key,
+        )
+        record = self.live.database.query(f"SELECT state, token, status FROM {RECORD} WHERE key = ?", order.key)
+        return [*steps, *record, (self.paid(order), self.live.database.effects(f"reserved {order.key}"))]
+
     def write(self, order: Order, changes: str) -> None:
         """Change an operation's record behind everybody's back."""
         self.live.database.query(f"UPDATE {RECORD} SET {changes} WHERE key = ?", order.key)
@@ -171,4 +180,4 @@ def open_shop(servers: Servers, vendor: str, gateway: FakeGateway, barriers: Bar
     """Return the shop on a database, opened by the first test that asks for it."""
     patience = {"OPTIONS": {"timeout": 10}} if vendor == "sqlite" else {}
     live = servers.get(vendor, command=command, place=patience, **settings(gateway))
-    return Shop(live, gateway, barriers)
+    return Shop(live, gateway, barriers, vendor)

@@ -9,7 +9,11 @@ from django.tasks import task
 from django_idempotency import enqueue_on_commit
 from django_idempotency.models import IdempotencyMessage
 from django_idempotency.outbox.drains import Drained, drain
+from tests.bank.models import Payment
 from tests.outbox.senders import enqueued, later, row
+from tests.test_docs import load, shop
+
+__all__ = ["shop"]
 
 RUNS: list[tuple[Any, ...]] = []
 
@@ -73,3 +77,12 @@ def test_a_task_that_using_has_changed_is_refused_because_the_change_would_be_lo
     with transaction.atomic(), pytest.raises(TypeError, match="to be found there"):
         enqueue_on_commit(note.using(priority=5))
     assert IdempotencyMessage.objects.count() == 0
+
+
+def test_the_example_of_the_documentation_takes_effect_once(shop: None) -> None:
+    number = enqueued(17, task=load("outbox_django_tasks").book_fee)
+    drain()
+    IdempotencyMessage.objects.update(delivered_at=None, payload=b"[[17], {}]")
+    later()
+    drain()
+    assert Payment.objects.get().key == str(number)
