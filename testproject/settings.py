@@ -6,6 +6,7 @@ libpq reads the rest (PGHOST, PGPORT, PGUSER, PGPASSWORD) by itself.
 
 import os
 from pathlib import Path
+from typing import Any
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(os.environ.get("TESTPROJECT_DATA", BASE_DIR / ".demo"))
@@ -85,7 +86,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "django_idempotency.openapi.IdempotentAutoSchema",
 }
 
-IDEMPOTENCY = {
+IDEMPOTENCY: dict[str, dict[str, Any]] = {
     "default": {
         "AMOUNT": "/amount",
         "CURRENCY": "/currency",

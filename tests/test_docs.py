@@ -132,6 +132,31 @@ class TestExamples:
         assert_runs_once(view, {"amount": 5})
         assert list(gateway.CHARGES.values()) == [5]
 
+    @pytest.mark.parametrize(
+        ("card", "status", "payments"), [("4242424242424242", 201, 1), ("4000000000000002", 402, 0)]
+    )
+    def test_a_payment_through_a_gateway(
+        self, card: str, status: int, payments: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("httpx", reason="without httpx")
+        from django_idempotency.gateways import Journaled
+        from django_idempotency.gateways.example import ExampleGateway
+        from django_idempotency.gateways.fake import FakeGateway
+        from django_idempotency.gateways.sending import new_client
+
+        class Gateway(ExampleGateway):
+            def charge(self, *, payment_method: str, **asked: Any) -> Any:  # type: ignore[override]
+                return super().charge(card=payment_method, **asked)
+
+        found, body = load("gateway_payment"), {"amount": 1250, "currency": "EUR", "payment_method": card}
+        with FakeGateway() as fake, new_client() as client:
+            monkeypatch.setattr(found, "stripe", Journaled(Gateway(fake.url, client=client)))
+            answers = [post(found.Payments.as_view(), body) for _ in range(2)]
+            assert len(fake.book.entries("charges")) == 1
+        assert [answer.status_code for answer in answers] == [status, status]
+        assert answers[1].headers["Idempotent-Replayed"] == "true"
+        assert Payment.objects.count() == payments
+
     def test_a_declined_charge_is_an_answer_that_is_kept(self) -> None:
         view = load("gateway_view").Payments.as_view()
         answers = [post(view, {"amount": 402}) for _ in range(2)]

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.models import F
 from django.http import Http404
@@ -20,7 +21,7 @@ from django_idempotency.operations.recovery import Resumed, resume
 from django_idempotency.rotation import rekey
 from tests.bank.models import Payment
 from tests.operations import tills
-from tests.operations.tills import GATEWAY, Died, die, interrupted, pay, record
+from tests.operations.tills import GATEWAY, Died, die, interrupted, lapse, pay, record
 from tests.support.records import HOUR, completed
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,6 +109,16 @@ class TestForgotten:
         assert pay.run(key="k", scope="user:1", amount=7) == Respond(201, {"charge": 1, "amount": 7})
         assert list(Payment.objects.filter(key="booked").values_list("amount", flat=True)) == [5, 7]
 
+    def test_a_gateway_that_remembers_keys_for_longer_than_we_do_is_not_called(self) -> None:
+        GATEWAY.key_ttl = 34 * DAY
+        with pytest.raises(ImproperlyConfigured, match="34 days, 0:00:00, longer than RETENTION and TOMBSTONE"):
+            pay.run(key="k", amount=5)
+        assert GATEWAY.names == []
+        GATEWAY.key_ttl = 33 * DAY
+        assert resume() == Resumed()
+        lapse()
+        assert resume() == Resumed(completed=1)
+
 
 class TestNeverBegun:
     def refused(self) -> None:
@@ -127,7 +138,11 @@ class TestNeverBegun:
         past(claimed_at=HOUR, lease_until=HOUR)
         assert purge(dry_run=True) == purge() == Purged(shrunk=1)
         found = record()
-        assert (found.state, found.operation_input, (found.forget_at - found.expires_at).days) == ("tombstone", None, 30)
+        assert (found.state, found.operation_input, (found.forget_at - found.expires_at).days) == (
+            "tombstone",
+            None,
+            30,
+        )
         with pytest.raises(KeyExpired):
             pay.run(key="k", scope="user:1", amount=5)
 

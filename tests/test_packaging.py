@@ -85,7 +85,7 @@ class TestMetadata:
         assert needed == {"django", "http-sf"}
 
     def test_the_extras_are_there(self, installed):
-        extras = {"celery", "demo", "drf", "encryption", "openapi", "redis", "telemetry"}
+        extras = {"celery", "client", "demo", "drf", "encryption", "gateways", "openapi", "redis", "telemetry"}
         assert extras == set(installed.get_all("Provides-Extra"))
 
     def test_pytest_finds_the_plugin(self):

@@ -297,7 +297,7 @@ class TestRefusals:
         policy = policy_of(row, "default")
         resolution.go_on(record_id, **SAID)
         before = next_claim({**row, "token": row["token"] - 1}, policy)
-        assert store_of(pay._resolve()[1], policy).extend(before) is False
+        assert store_of(DatabaseBackend(policy), policy).extend(before) is False
 
 
 class TestNeverHappened:

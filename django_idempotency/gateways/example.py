@@ -37,14 +37,16 @@ class ExampleGateway:
     def find(self, *, idempotency_key: str, amount: int, currency: str, **_: Any) -> Result | None:
         return self._find("charges", idempotency_key, Money(amount=amount, currency=currency))
 
-    def capture(self, *, idempotency_key: str, reference: str, amount: int, currency: str) -> Result:
-        return self._send("captures", idempotency_key, Money(amount=amount, currency=currency), {"charge": reference})
+    def capture(self, *, idempotency_key: str, reference: str, amount: int, currency: str, **details: Any) -> Result:
+        asked = Money(amount=amount, currency=currency)
+        return self._send("captures", idempotency_key, asked, {**details, "charge": reference})
 
     def find_capture(self, *, idempotency_key: str, amount: int, currency: str, **_: Any) -> Result | None:
         return self._find("captures", idempotency_key, Money(amount=amount, currency=currency))
 
-    def refund(self, *, idempotency_key: str, reference: str, amount: int, currency: str) -> Result:
-        return self._send("refunds", idempotency_key, Money(amount=amount, currency=currency), {"charge": reference})
+    def refund(self, *, idempotency_key: str, reference: str, amount: int, currency: str, **details: Any) -> Result:
+        asked = Money(amount=amount, currency=currency)
+        return self._send("refunds", idempotency_key, asked, {**details, "charge": reference})
 
     def find_refund(self, *, idempotency_key: str, amount: int, currency: str, **_: Any) -> Result | None:
         return self._find("refunds", idempotency_key, Money(amount=amount, currency=currency))

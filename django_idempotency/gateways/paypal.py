@@ -55,9 +55,11 @@ class PayPal:
         self._wire = Wire.to(base_url, headers={}, timeout=timeout, client=client)
         self._token = _Token(self._wire, f"{client_id}:{client_secret}")
 
-    def charge(self, *, idempotency_key: str, amount: int, currency: str, order_id: str, **details: Any) -> Result:
+    def charge(self, *, idempotency_key: str, amount: int, currency: str, order_id: str = "", **details: Any) -> Result:
         asked = Money(amount=amount, currency=currency)
         UNITS.write(asked)
+        if not order_id:
+            raise ValueError("PayPal charges an order that the payer has approved: give its order_id.")
         deadline = self._wire.deadline()
         headers = {"PayPal-Request-Id": idempotency_key, "Prefer": "return=representation"}
         send = partial(self._send, "POST", _path(order_id, "capture"), deadline, headers=headers, json=details)
@@ -71,7 +73,7 @@ class PayPal:
 
         return told(send, read)
 
-    def find(self, *, idempotency_key: str, amount: int, currency: str, order_id: str, **_: Any) -> Result | None:
+    def find(self, *, idempotency_key: str, amount: int, currency: str, order_id: str = "", **_: Any) -> Result | None:
         """The order's capture, whichever key it was made under: an order has one."""
         return self._find(order_id, Money(amount=amount, currency=currency), self._wire.deadline())
 

@@ -56,6 +56,11 @@ class TestPayPal:
         assert results == [Failed(reason="no access token", retryable=True)]
         assert asked == ["token"]
 
+    def test_an_order_is_asked_for(self, client):
+        paypal = PayPal(client_id="c", client_secret="s", base_url=nobody(), client=client)
+        with pytest.raises(ValueError, match="order_id"):
+            paypal.charge(**{**CALL, "order_id": ""})
+
     def test_what_paypal_cannot_take_is_refused_before_it_is_sent(self, client):
         paypal = PayPal(client_id="c", client_secret="s", base_url=nobody(), client=client)
         with pytest.raises(ValueError, match="decimals"):

@@ -11,7 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants import celery, client, coroutines, doors, gateways, incidents, stored_requests, telemetry, testing
+from tests.mutants import (
+    celery,
+    client,
+    coroutines,
+    doors,
+    gateways,
+    incidents,
+    outbox,
+    resolution,
+    stored_requests,
+    telemetry,
+    testing,
+)
 from tests.mutants.mariadb import ON_MARIADB
 from tests.mutants.mutations import MUTANTS, PACKAGE, Edit, Mutant
 from tests.support import services
@@ -26,6 +38,8 @@ AREAS = {
     "celery": celery.MUTANTS,
     "client": client.MUTANTS,
     "doors": doors.MUTANTS,
+    "outbox": outbox.MUTANTS,
+    "resolution": resolution.MUTANTS,
     "gateways": gateways.MUTANTS,
     "telemetry": telemetry.MUTANTS,
     "testing": testing.MUTANTS,

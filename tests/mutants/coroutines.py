@@ -86,7 +86,12 @@ MUTANTS = [
     ),
     OnSQLite(
         "never run again without rerun",
-        (in_engine("    if not (operation.rerun or resumed):\n        return Refused(OutcomeUnknown(operation=operation.id))\n", ""),),
+        (
+            in_engine(
+                "    if not (operation.rerun or resumed):\n        return Refused(OutcomeUnknown(operation=operation.id))\n",
+                "",
+            ),
+        ),
         (LEASES,),
         only="written_down",
     ),

@@ -153,4 +153,7 @@ class TestWhatDiffers:
         assert self.told(before, now) == where
 
     def test_an_end_after_the_last_step_is_none(self) -> None:
-        refuse_end([Step(position=0, name="s", kind=Kind.PHASE, input="{}")], 1)
+        recorded = [Step(position=0, name="s", kind=Kind.PHASE, input="{}")]
+        refuse_end(recorded, 1)
+        with pytest.raises(Changed):
+            refuse_end(recorded, 0)

@@ -1,5 +1,6 @@
 """Signs of life: given while a function runs, resting in phases, and not for ever."""
 
+import math
 import os
 import threading
 import time
@@ -55,7 +56,9 @@ def removed(heart: Heart) -> bool:
     """Whether a heart has stopped, after a while."""
     until = time.monotonic() + PATIENCE
     other = Beats()
-    with Heart(other, LEASE).beating():
+    clock = Heart(other, LEASE)
+    clock.until = math.inf
+    with clock.beating():
         while heart in PULSE._hearts and time.monotonic() < until:
             other.wait()
     return heart not in PULSE._hearts
