@@ -195,7 +195,9 @@ def _begun(request: Any) -> dict[Any, float]:
 
 
 def _profile(sender: Any) -> str:
-    return str(sender.idempotent.profile)
+    # Of a durable operation, or of a view.
+    rule = getattr(sender, "rule", None) or sender.idempotent
+    return str(rule.profile)
 
 
 def _annotate(event: str, sender: Any, operation: Operation | None, said: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "decorators": {"conf", "core", "coroutines", "drf", "http", "services"},
     "operations": {
         *("backends", "conf", "core", "decorators", "doors", "encryption", "exceptions", "hops", "http", "incidents"),
-        *("maintenance", "masking", "models", "outbox", "services"),
+        *("maintenance", "masking", "models", "outbox", "services", "signals"),
     },
     "outbox": {"backends", "conf", "encryption", "models"},
     "maintenance": {"backends", "conf", "core", "exceptions", "incidents", "journals", "models", "outbox", "signals"},

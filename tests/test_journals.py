@@ -17,6 +17,7 @@ from django_idempotency.erasure import Erased, erase
 from django_idempotency.exceptions import KeyExpired
 from django_idempotency.maintenance import Purged, purge
 from django_idempotency.models import IdempotencyRecord, IdempotencyStep
+from django_idempotency.operations.definitions import REGISTRY
 from django_idempotency.operations.recovery import Resumed, resume
 from django_idempotency.rotation import rekey
 from tests.bank.models import Payment
@@ -247,3 +248,13 @@ class TestResume:
         first = IdempotencyRecord.objects.order_by("claimed_at").first()
         IdempotencyRecord.objects.filter(pk=first.pk).update(operation="tests.nowhere")
         assert resume() == Resumed(completed=1, postponed=1)
+
+    def test_nor_does_one_that_its_settings_hold_up(self) -> None:
+        self.left(2)
+        first = IdempotencyRecord.objects.order_by("claimed_at").first()
+        IdempotencyRecord.objects.filter(pk=first.pk).update(operation="tests.elsewhere")
+        operation("nowhere", name="tests.elsewhere")(tills.paying)
+        try:
+            assert resume() == Resumed(completed=1, postponed=1)
+        finally:
+            del REGISTRY["tests.elsewhere"]

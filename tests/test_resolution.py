@@ -13,6 +13,7 @@ from django.db.models import F
 from django.test import override_settings
 
 from django_idempotency import Respond, operation, resolution
+from django_idempotency.backends.db import DatabaseBackend
 from django_idempotency.exceptions import OutcomeUnknown
 from django_idempotency.gateways import Approved, Declined
 from django_idempotency.models import IdempotencyIncident, IdempotencyRecord, IdempotencyStep

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from ..backends.db import DatabaseBackend
 from ..backends.db.leases import PostgreSQLLeases
 from ..core import engine, fingerprints, keys
-from ..core.engine import Durable, Operation, Outcome, Refused, Replay
+from ..core.engine import Claim, Durable, Operation, Outcome, Refused, Replay
 from ..core.policies import Policy
 from ..decorators import exchange_for
 from ..encryption import sealed
@@ -40,7 +40,7 @@ def respond(defined: DurableOperation, request: Any, given: dict[str, Any]) -> H
     policy, backend = resolved(defined)
     asked = durable(defined, policy, given)
     service = OperationService(exchange_for((request,), policy), backend, sender=defined)
-    run = functools.partial(_outcome, defined, policy, backend, wait=service.exchange.wait())
+    run = functools.partial(_outcome, defined, policy, backend, wait=service.exchange.wait(), begun=service.begun)
     response: HttpResponse = service.answer(asked, run)
     return response
 
@@ -105,10 +105,16 @@ def _of_key(defined: DurableOperation, policy: Policy, given: dict[str, Any], *,
 
 
 def _outcome(
-    defined: DurableOperation, policy: Policy, backend: DatabaseBackend, asked: Operation, *, wait: float = 0
+    defined: DurableOperation,
+    policy: Policy,
+    backend: DatabaseBackend,
+    asked: Operation,
+    *,
+    wait: float = 0,
+    begun: Callable[[Claim], None] = lambda claim: None,
 ) -> Outcome:
     runner = Runner(store_of(backend, policy), policy, defined.function)
-    return engine.run(runner, asked, lambda claim: None, wait=wait)
+    return engine.run(runner, asked, begun, wait=wait)
 
 
 def _names(data: Any) -> Iterator[str]:

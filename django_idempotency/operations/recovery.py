@@ -11,6 +11,7 @@ from datetime import timedelta
 from math import inf
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import F, Q
 
@@ -92,12 +93,14 @@ def _rows(records: Records, batch_size: int) -> Iterator[dict[str, Any]]:
 
 def _resumed(records: Records, row: dict[str, Any]) -> str:
     """What became of one: a name of Resumed's, or nothing where somebody else was faster."""
-    defined, policy = find(row["operation"]), policy_of(row, records.db)
-    store = store_of(DatabaseBackend(policy), policy)
-    claim = _taken_up(records, row, policy)
+    try:
+        runner = _runner(row, records.db)
+    except ImproperlyConfigured:
+        logger.exception("Operation %s cannot go on under these settings.", row["id"])
+        return "postponed"
+    claim = _taken_up(records, row, runner.policy)
     if claim is None:
         return ""
-    runner = Runner(store, policy, defined.function if defined else _missing)
     try:
         outcome = runner.give_up(claim, row["resumes"]) if row["resumes"] >= RESUMES else runner.take_up(claim)
     except Exception:
@@ -106,6 +109,11 @@ def _resumed(records: Records, row: dict[str, Any]) -> str:
     if isinstance(outcome, Refused):
         return "parked" if isinstance(outcome.error, OutcomeUnknown) else "postponed"
     return "completed"
+
+
+def _runner(row: dict[str, Any], alias: str) -> Runner:
+    defined, policy = find(row["operation"]), policy_of(row, alias)
+    return Runner(store_of(DatabaseBackend(policy), policy), policy, defined.function if defined else _missing)
 
 
 def _taken_up(records: Records, row: dict[str, Any], policy: Policy) -> Claim | None:

@@ -55,6 +55,7 @@ class Runner:
         verdict = self.store.leases.claim(operation)
         if not isinstance(verdict, Claim):
             return verdict
+        work(verdict)
         if verdict.seen is None and operation.durable:
             return self.go_on(verdict, Progress(durable=operation.durable))
         return self.take_up(verdict)

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .. import doors
-from ..core.engine import Completed, Durable, Operation, Outcome
+from .. import doors, signals
+from ..core.engine import Claim, Completed, Durable, Operation, Outcome
 from ..exceptions import IdempotencyError
 from ..http import SAFE_METHODS
 from ..services import Service
@@ -32,6 +32,10 @@ class OperationService(Service):
         exchange.authorize()
         operation = replace(operation, durable=durable, lease=exchange.policy.lease)
         return self._answer(operation, self._ran(run(operation)))
+
+    def begun(self, claim: Claim) -> None:
+        """The function is about to run for this claim."""
+        self._send(signals.claimed, operation=claim.operation, attempt=claim.attempt)
 
     def _key(self) -> str:
         key = self.exchange.key()

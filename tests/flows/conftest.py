@@ -70,9 +70,8 @@ class Nursery:
         return self.hear()
 
     def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(10)
+        # Waits for it, and closes what is open between us.
+        self.process.communicate(timeout=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

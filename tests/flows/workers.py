@@ -5,6 +5,7 @@ Workers tell the points that they come to; at the one they were asked to stop at
 """
 
 import functools
+import importlib
 import json
 import os
 import signal
@@ -118,8 +119,8 @@ def prepare(database: dict[str, Any]) -> None:
     from tests.flows import models
 
     sys.modules["shop.models"] = models
-    import shop.settlement_flow
-    import shop.subscription_renewal  # noqa: F401
+    for name in ("settlement_flow", "subscription_renewal"):
+        importlib.import_module(f"shop.{name}")
 
 
 def main() -> None:

@@ -137,7 +137,8 @@ class Model:
         else:
             token = record.token + (1 if self.keeps("a takeover raises the token") else 0)
             taken = record._replace(token=token, lapsed=False)
-            yield self.to(state, number, me._replace(place="load", token=token), "takes over", record=taken)
+            move = self.to(state, number, me._replace(place="load", token=token), "takes over", record=taken)
+            yield move if record.lapsed else move._replace(broken="somebody at work was robbed of its claim")
 
     def load(self, state: State, number: int, me: Worker) -> Iterator[Move]:
         seen = state.journal

@@ -5,6 +5,7 @@ Run with -s to see the counterexamples.
 """
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -43,6 +44,7 @@ WORKED = Scenario(("old", "upkeep"), (1, 1, 1, 0, 0))
 DELAYED = Scenario(left=(0, 2, 1, 0, 0))
 SETTLED = Scenario(("old", "upkeep"), (1, 1, 1, 0, 0), keys=False, staff=True)
 REUSED = Scenario(left=(0, 0, 0, 0, 0), forgets=True)
+FOLLOWED = Scenario(("old", "upkeep", "upkeep"), (1, 1, 0, 0, 0), keys=False)
 DONE = Scenario(("old", "upkeep"), (1, 1, 0, 0, 0))
 
 # What is taken out, by the rules of the design, and where that shows.
@@ -67,11 +69,11 @@ MUTATIONS = {
     "a phase without the fence": (TWO, "the fence of book"),
     "an answer without the fence": (SEARCHES["the step is removed"], "the fence of complete"),
     "a postponement without the fence": (Scenario(left=(0, 1, 1, 0, 0)), "the fence of postpone"),
-    "parking without the fence": (Scenario(left=(0, 2, 1, 0, 0), keys=False), "the fence of park"),
-    "a renewal without the fence": (TWO, "the fence of resend"),
+    "parking without the fence": (FOLLOWED, "the fence of park"),
+    "a renewal without the fence": (FOLLOWED, "the fence of resend"),
     "the fence is only read": (TWO, "the fence is a lock"),
     "a takeover keeps the token": (TWO, "a takeover raises the token"),
-    "a live lease is taken over": (Scenario(left=CALM, keys=False), "a live lease is left alone"),
+    "a live lease is taken over": (Scenario(left=CALM), "a live lease is left alone"),
     "a lost answer is given": (Scenario(left=(0, 1, 1, 0, 0), declines=True, keys=False), "a lost answer is discarded"),
     "what has failed is released": (replace(LOST, keys=False), "what has failed is not released"),
     # 5: upkeep needs no request.
@@ -106,9 +108,14 @@ def test_an_operation_keeps_its_promises_to_many(scenario: Scenario) -> None:
     print(f"\n{len(search.reached)} states, {search.ends} ends")
 
 
+@cache
+def unbroken(scenario: Scenario) -> bool:
+    return OperationSearch(scenario).run() is None
+
+
 @pytest.mark.parametrize(("scenario", "rule"), MUTATIONS.values(), ids=MUTATIONS)
 def test_without_a_rule_a_promise_is_broken(scenario: Scenario, rule: str) -> None:
-    assert OperationSearch(scenario).run() is None
+    assert unbroken(scenario)
     broken = OperationSearch(replace(scenario, without=frozenset({rule}))).run()
     assert broken is not None
     print(f"\n{broken}")

@@ -165,8 +165,6 @@ class Leases(LeaseStatements):
         changes = {"state": State.PROCESSING.value, "token": claim.attempt, "lease_until": now + claim.operation.lease}
         # From now on upkeep has to see to it, whatever was to be before.
         changes["resume_at"] = None
-        if claim.operation.durable:
-            changes["resume_at"] = None
         return claim if self._change_if_free(due, changes) else Again.UNCLEAR
 
     def _lapse(self, operation: Operation, record: StoredRecord) -> bool:
