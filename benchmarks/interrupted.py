@@ -14,6 +14,8 @@ from django_idempotency.models import IdempotencyRecord, IdempotencyStep
 
 STEPS = IdempotencyStep._meta.db_table
 PAYMENTS = GatewayPayment._meta.db_table
+MOST = 32
+"""MiB by which the peak may grow, however many there are."""
 LEFT = 77
 """The amount that tells these payments from others."""
 
@@ -37,7 +39,11 @@ class Death(BaseException):
 
 
 def recover_interrupted(count: int, say: Callable[[str], None]) -> Recovery:
-    """Finishes that many in a process of its own. Raises Misbehaviour unless each was charged once and recorded."""
+    """
+    Finishes that many in a process of its own.
+
+    Raises Misbehaviour unless each was charged once and recorded, in bounded memory.
+    """
     say(f"{count:,} interrupted operations to recover")
     leave(count)
     seconds, memory, growth = recovered_elsewhere()
@@ -45,6 +51,8 @@ def recover_interrupted(count: int, say: Callable[[str], None]) -> Recovery:
     charges = done.values("reference").distinct().count()
     if (done.count(), charges, unfinished()) != (count, count, 0):
         raise Misbehaviour(f"{done.count()} payments, {charges} charges, {unfinished()} unfinished of {count}")
+    if growth > MOST:
+        raise Misbehaviour(f"the peak of the memory grew by {growth:.0f} MiB")
     return Recovery(operations=count, seconds=seconds, memory=memory, growth=growth)
 
 

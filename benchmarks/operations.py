@@ -108,6 +108,14 @@ def milliseconds(run: Run) -> float:
 
 
 def line(side: Side, run: Run, samples: Sequence[float]) -> Line:
-    with side.counting() as sent:
-        run()
-    return Line(title=side.title, timing=timing(samples), own=sent - USERS_OWN)
+    return Line(title=side.title, timing=timing(samples), own=least(side, run) - USERS_OWN)
+
+
+def least(side: Side, run: Run) -> Sent:
+    """What it sends. The least of some runs, for what DBOS asks in the background is counted as well."""
+    counts = []
+    for _ in range(5):
+        with side.counting() as sent:
+            run()
+        counts.append(sent)
+    return min(counts, key=lambda sent: sent.statements)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.growth import Growth
-from benchmarks.interrupted import Recovery
+from benchmarks.interrupted import MOST, Recovery
 from benchmarks.latency import FLUSH, Comparison
 from benchmarks.operations import Durability
 from benchmarks.upkeep import Upkeep
@@ -129,7 +129,7 @@ operation here first looks up what became of it.
 {operations:,} operations whose worker is dead, half of them before the remote call and half of them inside it, finished
 by one process that calls `recover`.
 The peak of its memory is taken when the first hundred are finished, and its growth when all are.
-The run fails unless each was charged once and recorded.
+The run fails unless each was charged once and recorded, and where the peak grows by more than {most} MiB.
 
 {recovered}"""
 
@@ -165,5 +165,6 @@ def operations(operated: Durability, recovered: Recovery) -> str:
         rounds=operated.rounds,
         compared=report.operations(operated),
         operations=recovered.operations,
+        most=MOST,
         recovered=report.recovery(recovered),
     )

@@ -258,6 +258,7 @@ def _identity(incident: Incident) -> dict[str, Any]:
 def _counted(alias: str, incident: Incident) -> int:
     """Count it where it is known. What has happened again is open again."""
     again = {"counter": F("counter") + incident.count, "last_seen": timezone.now(), "healed_at": None}
+    again["error"] = incident.columns.get("error", "")
     return IdempotencyIncident._base_manager.using(alias).filter(**_identity(incident)).update(**again)
 
 

@@ -342,6 +342,9 @@ class TestGoOn:
         resolution.approved(unknown(), reference="ch_7", **SAID)
         operation(name="tests.resolved")(paying_twice)
         assert resume() == Resumed(parked=1)
+        # The incident says why it waits now.
+        (incident,) = IdempotencyIncident.objects.all()
+        assert (incident.counter, incident.healed_at, "another input" in incident.error) == (2, None, True)
         REGISTRY["tests.resolved"] = pay
         resolution.go_on(record().pk, **SAID)
         assert resume() == Resumed(completed=1)

@@ -20,26 +20,45 @@ from .play import Play
 PATH = "/api/card-payments/"
 
 
-@dataclass(frozen=True, slots=True)
+FIRST = 2300
+"""The amount of the payment that nothing befalls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
     moment: str
+    story: str
     amount: int
     charged: bool
     """Whether the gateway has charged by then."""
 
 
 DEATHS = (
-    Death("before", 1100, False),
-    Death("inside", 1300, True),
-    Death("after", 1700, True),
-    Death("record", 1900, True),
+    Death(
+        moment="before",
+        story="the worker is killed before it sends the charge",
+        amount=1100,
+        charged=False,
+    ),
+    Death(
+        moment="inside",
+        story="the worker is killed while the gateway, which has charged, holds back its answer",
+        amount=1300,
+        charged=True,
+    ),
+    Death(
+        moment="after",
+        story="the worker is killed with the answer in its hands",
+        amount=1700,
+        charged=True,
+    ),
+    Death(
+        moment="record",
+        story="the worker is killed before the payment is in the ledger",
+        amount=1900,
+        charged=True,
+    ),
 )
-IN_WORDS = {
-    "before": "the worker is killed before it sends the charge",
-    "inside": "the worker is killed while the gateway, which has charged, holds back its answer",
-    "after": "the worker is killed with the answer in its hands",
-    "record": "the worker is killed before the payment is in the ledger",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,25 +72,25 @@ class Row:
 
 
 def a_card_payment(play: Play) -> None:
-    call = _payment(play, 2300)
+    call = _payment(play, FIRST)
     first = play.send(call, by=play.card_client)
     play.expect_answer(first, 201)
     again = play.send(call, by=play.card_client, note="the same again")
     play.expect_answer(again, 201, replayed=True)
     play.expect_same(again, first)
-    _expect_charges(play, [2300])
-    _expect_ledger(play, [2300])
+    _expect_charges(play, [FIRST])
+    _expect_ledger(play, [FIRST])
 
 
 def four_dead_workers(play: Play) -> None:
     calls = [_die(play, death) for death in DEATHS]
-    _expect_charges(play, [2300, *(death.amount for death in DEATHS if death.charged)])
-    _expect_ledger(play, [2300])
+    _expect_charges(play, [FIRST, *(death.amount for death in DEATHS if death.charged)])
+    _expect_ledger(play, [FIRST])
     _recover(play, len(calls))
     for call in calls:
         answer = play.send(call, by=play.card_client, note="its client comes back after all")
         play.expect_answer(answer, 201, replayed=True)
-    amounts = [2300, *(death.amount for death in DEATHS)]
+    amounts = [FIRST, *(death.amount for death in DEATHS)]
     _expect_charges(play, amounts)
     _expect_ledger(play, amounts)
     _side_by_side(play)
@@ -83,9 +102,9 @@ def _payment(play: Play, amount: int) -> Call:
 
 def _die(play: Play, death: Death) -> Call:
     call = _payment(play, death.amount)
-    play.report.request(call, note=IN_WORDS[death.moment])
-    kill = _inside if death.moment == "inside" else _at_the_fuse
-    play.expect_a_death(kill(play, call, death.moment))
+    play.report.request(call, note=death.story)
+    inside = death.moment == "inside"
+    play.expect_a_death(_inside(play, call) if inside else _at_the_fuse(play, call, death.moment))
     return call
 
 
@@ -100,12 +119,14 @@ def _at_the_fuse(play: Play, call: Call, moment: str) -> int:
     return int(ashes(fuse).read_text())
 
 
-def _inside(play: Play, call: Call, moment: str) -> int:
+def _inside(play: Play, call: Call) -> int:
     """The worker that was killed while it waited for the gateway."""
     play.gateway.faults.set([Fault(kind=Kind.HOLD_AFTER, times=1)])
     waiting = threading.Thread(target=play.send_in_vain, args=[call], kwargs={"by": play.card_client})
     waiting.start()
-    play.gateway.barriers.held(TIMEOUT)
+    if not play.gateway.barriers.held(TIMEOUT):
+        # Nobody waits there: whoever has charged last is not the one to kill.
+        raise TimeoutError("no charge has come to the gateway")
     worker = int(sender().read_text())
     os.kill(worker, signal.SIGKILL)
     waiting.join()

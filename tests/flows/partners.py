@@ -1,4 +1,4 @@
-"""The other systems beside the gateway: one that lets subscribers in, a bank that pays out, and a rate that never stands still."""
+"""Other systems beside the gateway: one lets subscribers in, one is a bank, and one has another rate each time."""
 
 import json
 import threading
@@ -16,6 +16,7 @@ class Partners:
     def __init__(self) -> None:
         self.book: dict[str, dict[str, Any]] = {}
         self.refuses = False
+        self.is_down = False
         self.holds = False
         """Whether the next thing that is put is done, and its answer held back."""
         self.quotes = 0
@@ -26,6 +27,8 @@ class Partners:
         return [{**body, "key": key} for key, body in self.book.items() if body["kind"] == kind]
 
     def put(self, kind: str, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if self.is_down:
+            return 503, {}
         known = self.book.setdefault(key, {"id": f"{kind}-{key}", "kind": kind, "refused": self.refuses, **body})
         if self.holds:
             self.holds = False

@@ -23,6 +23,7 @@ from tests.flows.models import Invoice, LedgerEntry, Settlement
 pytestmark = pytest.mark.slow
 
 REMOTE = {"charge", "grant", "quote", "pay_out", "refund"}
+DECLINED_CARD = "4000000000000002"
 AT_THE_GATEWAY = {"charge", "refund"}
 
 
@@ -55,11 +56,14 @@ RENEWAL = {
 SETTLEMENT = {
     "path": "shop.settlement_flow.settle",
     "given": {
-        **{"payee": "acct-1", "amount": 125050, "currency": "EUR", "payout_currency": "JPY"},
+        "payee": "acct-1",
+        "amount": 125050,
+        "currency": "EUR",
+        "payout_currency": "JPY",
         "card": "tok_visa",
     },
 }
-FLOWS = (
+RENEWED, REFUNDED, SETTLED, RETURNED = FLOWS = (
     Flow(
         name="renewed",
         **RENEWAL,
@@ -109,6 +113,11 @@ def kill_at(point: str, flow: Flow, nursery: Nursery, outside: Outside) -> None:
         outside.wait(card=step in AT_THE_GATEWAY)
     nursery.kill(worker["pid"])
     outside.release()
+
+
+def lease_runs_out() -> None:
+    # Waits for the database to notice that the worker is dead.
+    IdempotencyRecord.objects.update(lease_until=Now() - timedelta(seconds=1), resume_at=None)
 
 
 def everything_agrees(flow: Flow, outside: Outside) -> None:
@@ -162,8 +171,7 @@ def test_a_worker_killed_anywhere_leaves_nothing_undone_and_nothing_twice(
 ) -> None:
     outside.partners.refuses = flow.refused
     kill_at(point, flow, nursery, outside)
-    # Waits for the database to notice that the worker is dead.
-    IdempotencyRecord.objects.update(lease_until=Now() - timedelta(seconds=1))
+    lease_runs_out()
     resumed = nursery.recover()
     assert (resumed["completed"], resumed["postponed"], resumed["parked"]) == (1, 0, 0)
     everything_agrees(flow, outside)
@@ -176,12 +184,47 @@ def test_a_worker_killed_anywhere_leaves_nothing_undone_and_nothing_twice(
 def test_a_settlement_is_paid_out_at_the_rate_that_it_was_booked_at(
     nursery: Nursery, outside: Outside, point: str
 ) -> None:
-    flow = FLOWS[2]
-    kill_at(point, flow, nursery, outside)
-    IdempotencyRecord.objects.update(lease_until=Now() - timedelta(seconds=1))
+    kill_at(point, SETTLED, nursery, outside)
+    lease_runs_out()
     nursery.recover()
     (payout,) = outside.partners.puts("payouts")
     rate = Settlement.objects.get().rate
     # Nobody has recorded the answer of a quote that was heard and lost: then it is asked again.
     assert rate == ("162.325" if point == "heard quote" else "162.315")
     assert payout["amount"] == round(Decimal("1250.50") * Decimal(rate))
+
+
+@pytest.mark.parametrize("flow", [RENEWED, SETTLED], ids=lambda flow: flow.name)
+def test_a_declined_card_ends_the_flow_with_nothing_booked(nursery: Nursery, outside: Outside, flow: Flow) -> None:
+    ended = nursery.run(flow.path, {**flow.given, "card": DECLINED_CARD}, key="k")
+    assert (ended["status"], ended["data"]["status"]) == (402, "declined")
+    assert not LedgerEntry.objects.exists()
+    assert not outside.partners.book
+
+
+@pytest.mark.parametrize("flow", [RENEWED, SETTLED], ids=lambda flow: flow.name)
+def test_a_partner_that_is_down_is_asked_again_and_not_taken_for_a_no(
+    nursery: Nursery, outside: Outside, flow: Flow
+) -> None:
+    outside.partners.is_down = True
+    assert nursery.run(flow.path, flow.given, key="k")["event"] == "refused"
+    lease_runs_out()
+    assert nursery.recover()["postponed"] == 1
+    assert not outside.gateway.book.entries("refunds")
+    outside.partners.is_down = False
+    lease_runs_out()
+    assert nursery.recover()["completed"] == 1
+    everything_agrees(flow, outside)
+
+
+@pytest.mark.parametrize("flow", [REFUNDED, RETURNED], ids=lambda flow: flow.name)
+def test_a_refund_that_is_refused_is_left_to_a_person(nursery: Nursery, outside: Outside, flow: Flow) -> None:
+    outside.partners.refuses = True
+    kill_at("before refund", flow, nursery, outside)
+    (charge,) = outside.gateway.charges
+    money = {"amount": charge["amount"], "currency": charge["currency"]}
+    outside.gateway.book.make("refunds", "by hand", {"charge": charge["id"], **money})
+    lease_runs_out()
+    assert nursery.recover()["completed"] == 1
+    assert [row.status for row in (*Invoice.objects.all(), *Settlement.objects.all())] == ["refund-due"]
+    assert booked("cards", "EUR") == flow.given["amount"]

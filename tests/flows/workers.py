@@ -62,6 +62,8 @@ def run(path: str, key: str, given: dict[str, Any], stop: str | None) -> None:
     """Run an operation up to a point, and on when a signal comes."""
     from django.utils.module_loading import import_string
 
+    from django_idempotency.exceptions import IdempotencyError
+
     def at(point: str) -> None:
         tell(event="stopped" if point == stop else "passed", point=point)
         if point == stop:
@@ -76,8 +78,12 @@ def run(path: str, key: str, given: dict[str, Any], stop: str | None) -> None:
         return answer
 
     defined.function = watched
-    answer = defined.run(key=key, scope="flows", **given)
-    tell(event="answered", status=answer.status, data=answer.data)
+    try:
+        answer = defined.run(key=key, scope="flows", **given)
+    except IdempotencyError as error:
+        tell(event="refused", code=error.code)
+    else:
+        tell(event="answered", status=answer.status, data=answer.data)
 
 
 def recover() -> None:
@@ -102,7 +108,7 @@ def fork(work: Callable[[], None]) -> None:
         return
     try:
         work()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it is, the test is told, and this child ends
         tell(event="failed", error=traceback.format_exc())
     os._exit(0)
 

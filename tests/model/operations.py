@@ -179,7 +179,9 @@ class Model:
             broken = "a call was sent again after the gateway may have forgotten its key"
         air = tuple(sorted((*gateway.air, (self.key(state, number, me), number))))
         booked = state.booked if self.keeps("no writes inside a call") else state.booked + 1
-        move = self.to(state, number, me._replace(place="wait"), "sends", gateway=gateway._replace(air=air), booked=booked)
+        move = self.to(
+            state, number, me._replace(place="wait"), "sends", gateway=gateway._replace(air=air), booked=booked
+        )
         yield move._replace(broken=broken)
 
     def name(self, number: int) -> str:
@@ -330,9 +332,7 @@ class Model:
 
     def aged(self, state: State, age: int) -> State:
         honoured = state.gateway.honoured if age < FORGOTTEN else ()
-        return state._replace(
-            gateway=state.gateway._replace(age=age, honoured=honoured), workers=self.late(state)
-        )
+        return state._replace(gateway=state.gateway._replace(age=age, honoured=honoured), workers=self.late(state))
 
     def forgotten(self, state: State) -> Move:
         """The record is purged, and the client's key is free for another payment."""

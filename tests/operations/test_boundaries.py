@@ -1,6 +1,7 @@
 """What may not surround an operation or a call, and what may not happen inside one."""
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -148,6 +149,14 @@ class TestWritesInsideACall:
         with pytest.raises(ImproperlyConfigured, match="shorter than the LEASE of 60 s"):
             deployed(function).run(key="k", amount=5)
         assert (GATEWAY.calls, journal()) == ([], [])
+
+    def test_no_key_outlives_our_memory_of_it(self) -> None:
+        GATEWAY.key_ttl = timedelta(days=33)
+        assert deployed(pay.function).run(key="k", amount=5).status == 201
+        GATEWAY.key_ttl = timedelta(days=33, seconds=1)
+        with pytest.raises(ImproperlyConfigured, match="longer than RETENTION and TOMBSTONE"):
+            pay.run(key="outlives", amount=5)
+        assert GATEWAY.names == ["charge"]
 
     def test_the_gateway_s_own_timeout_counts(self) -> None:
         def charge(idempotency_key: str, amount: int) -> Any:

@@ -1,4 +1,4 @@
-"""A worker that has been overtaken writes nothing, whichever of its writes comes next; and who holds a phase is not overtaken."""
+"""A worker that has been overtaken writes nothing, whichever write comes next; who is in a phase is not overtaken."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -160,7 +160,7 @@ class TestPhases:
         def watch(execute: Callable[..., Any], sql: str, *others: Any) -> Any:
             result = execute(sql, *others)
             if "idempotency" in sql and not sql.startswith("SELECT"):
-                seen.append("synchronous_commit" in sql or "idempotencystep" in sql and "held" not in sql)
+                seen.append("synchronous_commit" in sql or ("idempotencystep" in sql and "held" not in sql))
             return result
 
         with connection.cursor() as cursor:

@@ -4,7 +4,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -20,16 +20,6 @@ from tests.support.threads import PATIENCE, elsewhere
 
 LEASE = 0.3
 """Seconds: a beat every tenth of a second."""
-
-
-@pytest.fixture(autouse=True)
-def _ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The thread of one test ends, with its connection, before the next."""
-    monkeypatch.setattr(heartbeats, "IDLE", 0.05)
-    yield
-    thread = PULSE._thread
-    if thread:
-        thread.join(PATIENCE)
 
 
 class Beats:
@@ -97,7 +87,10 @@ class TestHearts:
         with heart.beating():
             assert removed(heart)
 
-    def test_in_a_call_its_maximum_is_the_call_s_time_and_it_goes_on_after(self) -> None:
+    def test_in_a_call_its_maximum_is_the_call_s_time_and_it_goes_on_after(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(heartbeats, "LONGEST", 1000.0)
         beats = Beats()
         heart = Heart(beats, LEASE)
         with heart.beating():

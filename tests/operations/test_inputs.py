@@ -9,10 +9,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test import RequestFactory, override_settings
 
-from django_idempotency import Respond, operation
+from django_idempotency import Respond, RetryLater, operation
 from django_idempotency.backends import MemoryBackend
 from django_idempotency.models import IdempotencyRecord, IdempotencyStep
-from tests.operations.tills import GATEWAY, deployed, doubtful, interrupted, pay, record
+from tests.operations.tills import GATEWAY, deployed, interrupted, pay, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,7 +44,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("given", [float("nan"), Decimal(1)])
     def test_in_a_view_too(self, given: Any) -> None:
-        with pytest.raises(TypeError, match="input of tests.anything must be JSON"):
+        with pytest.raises(TypeError, match="must be JSON"):
             anything.respond(RequestFactory().post("/pay", headers={"Idempotency-Key": "k"}), given=given)
         assert nothing_was_claimed()
 
@@ -92,17 +92,13 @@ class TestKept:
 
         def function(op: Any, **given: Any) -> Any:
             seen.append(given)
-            return op.remote(GATEWAY.charge, lookup=GATEWAY.find, amount=5)
+            return RetryLater(1) if op.attempt == 1 else Respond(200)
 
-        GATEWAY.after = doubtful()
+        kept = operation(name="tests.kept")(function)
         given = {"given": {"n": 12345678901234567890123, "list": [1.0, None, "ü"]}}
-        with pytest.raises(Exception, match="has not ended"):
-            operation(name="tests.kept")(function).run(key="k", **given)
-        operation(name="tests.kept")(lambda op, **given: seen.append(given) or Respond(200))
-        from django_idempotency.operations.definitions import find
-
-        with pytest.raises(Exception, match="nobody knows|Nobody knows"):
-            find("tests.kept").run(key="k", **given)  # type: ignore[union-attr]
+        with pytest.raises(RetryLater):
+            kept.run(key="k", **given)
+        assert kept.run(key="k", **given) == Respond(200)
         assert seen == [given, given]
 
     def test_equal_input_in_another_order_is_the_same_operation(self) -> None:
@@ -128,7 +124,7 @@ class TestEncryption:
         found = b""
         with connection.cursor() as cursor:
             for model in (IdempotencyRecord, IdempotencyStep):
-                cursor.execute(f"SELECT * FROM {model._meta.db_table}")  # noqa: S608
+                cursor.execute(f"SELECT * FROM {model._meta.db_table}")
                 for row in cursor.fetchall():
                     found += b"|".join(bytes(v) if isinstance(v, bytes | memoryview) else str(v).encode() for v in row)
         return found

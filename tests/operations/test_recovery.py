@@ -55,6 +55,7 @@ class TestResuming:
         interrupted()
         assert resume() == Resumed(completed=1)
         assert (record().state, booked(), GATEWAY.names) == ("completed", 1, ["charge", "find"])
+        assert record().token == 2
         assert pay.run(key="k", amount=5) == PAID
 
     def test_one_that_still_runs_is_left_alone(self) -> None:
@@ -81,20 +82,18 @@ class TestResuming:
             found = [future.result() for future in [pool.submit(one) for _ in range(2)]]
         for _ in range(6):
             # SQLite may have told one of them that the other was writing.
-            IdempotencyRecord.objects.filter(state="processing").update(lease_until=timezone.now() - HOUR, resume_at=None)
+            IdempotencyRecord.objects.filter(state="processing").update(
+                lease_until=timezone.now() - HOUR, resume_at=None
+            )
             found.append(resume())
         assert sum(each.completed for each in found) == 6
         assert (len(GATEWAY.charged), booked(), GATEWAY.names.count("charge")) == (6, 6, 6)
 
     def test_the_oldest_come_first_and_all_come_in_batches(self) -> None:
         many(5)
-        seen: list[str] = []
-        GATEWAY.find = lambda **given: seen.append(given["idempotency_key"]) or {"number": 1, "amount": 5}  # type: ignore
-        try:
-            sums: list[Resumed] = []
-            assert resume(batch_size=2, progress=sums.append) == Resumed(completed=5)
-        finally:
-            del GATEWAY.find
+        sums: list[Resumed] = []
+        assert resume(batch_size=2, progress=sums.append) == Resumed(completed=5)
+        seen = [key for name, key, _ in GATEWAY.calls if name == "find"]
         assert seen == [key for name, key, _ in GATEWAY.calls if name == "charge"]
         assert sums == [Resumed(completed=number) for number in range(1, 6)]
 
@@ -238,6 +237,20 @@ class TestOvertaking:
         monkeypatch.setattr(recovery, "_taken_up", overtaken)
         assert resume() == Resumed()
         assert booked() == 1
+
+    def test_who_was_faster_and_put_it_off_has_had_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        interrupted()
+        real, GATEWAY.finding = recovery._taken_up, doubtful()
+
+        def overtaken(records: Any, row: Any, policy: Any) -> Any:
+            monkeypatch.setattr(recovery, "_taken_up", real)
+            assert elsewhere(resume) == Resumed(postponed=1)
+            elsewhere(lapse)
+            return real(records, row, policy)
+
+        monkeypatch.setattr(recovery, "_taken_up", overtaken)
+        assert resume() == Resumed()
+        assert (record().resumes, record().token) == (1, 2)
 
     def test_upkeep_that_is_overtaken_while_it_runs_changes_nothing(self) -> None:
         interrupted()

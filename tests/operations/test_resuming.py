@@ -26,7 +26,9 @@ from tests.operations.tills import (
     journal,
     lapse,
     pay,
+    paying,
     record,
+    reserve,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,6 +77,16 @@ class TestCrashes:
         interrupted()
         assert run() == PAID
         assert (GATEWAY.names, Payment.objects.filter(key="reserved").count()) == (["charge", "find"], 1)
+
+    def test_a_finished_call_is_neither_sent_nor_looked_up_again(self) -> None:
+        def dying(op: Any, *, amount: int) -> Any:
+            op.phase(reserve, amount=amount)
+            op.remote(GATEWAY.charge, lookup=GATEWAY.find, amount=amount)
+            raise Died
+
+        die(lambda: deployed(dying).run(key="k", amount=5))
+        assert deployed(paying).run(key="k", amount=5) == PAID
+        assert GATEWAY.names == ["charge"]
 
     def test_what_the_journal_has_is_sent_and_asked_under_the_first_key(self) -> None:
         GATEWAY.before = Died()

@@ -200,7 +200,7 @@ class TestSwallowing:
         def function(op: Any, *, amount: int) -> Any:
             try:
                 op.remote(GATEWAY.charge, amount=amount)
-            except Exception:
+            except TimeoutError:
                 return Respond(402, {"declined": True})
 
         GATEWAY.after = TimeoutError()
@@ -212,7 +212,7 @@ class TestSwallowing:
         def function(op: Any, *, amount: int) -> Any:
             try:
                 op.remote(GATEWAY.charge, amount=amount)
-            except Exception:
+            except TimeoutError:
                 op.phase(book, payment=1, charge={"number": 1, "amount": 5})
 
         GATEWAY.after = TimeoutError()
@@ -307,7 +307,7 @@ class TestNames:
             operation(found)
 
     def test_it_takes_no_unknown_argument(self) -> None:
-        with pytest.raises(TypeError, match="no argument 'retenton'.*retention"):
+        with pytest.raises(TypeError, match=r"no argument 'retenton'.*retention"):
             operation(retenton=1)
 
     def test_its_name_fits_the_column(self) -> None:

@@ -8,4 +8,4 @@ from tests.operations.kills.payments import pay
 
 class Payments(APIView):
     def post(self, request: Request) -> Any:
-        return pay.respond(request, **request.data)
+        return pay.respond(request, **dict(request.data))

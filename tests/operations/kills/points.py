@@ -1,5 +1,5 @@
 """
-The points of tests.support.points in a durable operation: each write, commit and call, numbered as the request comes to them.
+The points of tests.support.points in a durable operation: each write, commit and call, numbered.
 
 `before-step-2` is before the second write of a step. The answer's header X-Test-Trace names them all in their order, and
 X-Test-Clock is the worker's time.

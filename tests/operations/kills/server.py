@@ -19,26 +19,28 @@ SKEW = float(getattr(settings, "SKEW", 0))
 """Seconds, by which a worker's clock is wrong at most."""
 
 right = time.time
-wrong_by = 0.0
 
 
-def begin_worker() -> None:
-    global wrong_by
-    wrong_by = random.SystemRandom().uniform(-SKEW, SKEW)
+class Clock:
+    """One worker's. Leases must not go by it."""
 
+    wrong_by = 0.0
 
-def wrong_time() -> float:
-    return right() + wrong_by
+    def begin(self) -> None:
+        self.wrong_by = random.SystemRandom().uniform(-SKEW, SKEW)
 
+    def time(self) -> float:
+        return right() + self.wrong_by
 
-def wrong_now() -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(wrong_time(), tz=datetime.UTC)
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self.time(), tz=datetime.UTC)
 
 
 if SKEW:
-    time.time = wrong_time
-    timezone.now = wrong_now
-    os.register_at_fork(after_in_child=begin_worker)
+    clock = Clock()
+    time.time = clock.time
+    timezone.now = clock.now
+    os.register_at_fork(after_in_child=clock.begin)
 
 points.install()
 application = get_wsgi_application()

@@ -1,7 +1,5 @@
 """What a payment comes to on its way, on each database: where it can be killed or stopped."""
 
-from typing import Any
-
 import pytest
 
 from tests.support import services
@@ -67,13 +65,9 @@ def free(vendor: str) -> list[str]:
     return [point for point in known if point not in locked(vendor)]
 
 
-def at(*traces: dict[str, str], named: str = "") -> Any:
-    """Parametrize a test by database and by each point of the traces, or of those that begin with a word."""
+def at(*traces: dict[str, str]) -> pytest.MarkDecorator:
+    """Parametrize a test by database and by each point of the traces."""
     pairs = [
-        (vendor, point)
-        for vendor in services.chosen_databases()
-        for trace in traces
-        for point in points(trace, vendor)
-        if point.startswith(named)
+        (vendor, point) for vendor in services.chosen_databases() for trace in traces for point in points(trace, vendor)
     ]
     return pytest.mark.parametrize(("shop", "point"), dict.fromkeys(pairs), indirect=["shop"])
