@@ -63,12 +63,10 @@ def _defined(function: Callable[..., Any], *, rule: Rule, name: str | None) -> D
 
 def find(name: str) -> DurableOperation | None:
     """The operation that a record knows by this name; None where this release has none."""
-    module = name
-    while name not in REGISTRY and "." in module:
-        # Its module has not been imported yet. A name of the project's own is found once its module is.
-        module = module.rpartition(".")[0]
+    if name not in REGISTRY:
+        # Its module has not been imported yet; one on the way to what is no module is imported all the same.
         with suppress(ImportError, ValueError):
-            import_module(module)
+            import_module(name.rpartition(".")[0])
     return REGISTRY.get(name)
 
 

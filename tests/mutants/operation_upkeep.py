@@ -226,7 +226,7 @@ FIFTH = [
         "batches go on behind the last",
         (in_recovery("list(_due(records).filter(onwards)", "list(_due(records)"),),
         (RECOVERY,),
-        only="in_batches or unknown_name or put_off",
+        only="due_again",
     ),
     OnSQLite(
         "a lock that is held ends no batch",
@@ -247,8 +247,8 @@ FIFTH = [
         only="no_answer_is_the_end",
     ),
     OnSQLite(
-        "modules are imported from the longest path on",
-        (in_definitions("    while name not in REGISTRY and", "    if name not in REGISTRY and"),),
+        "a name's module is imported",
+        (in_definitions("    if name not in REGISTRY:", "    if False:"),),
         (RECOVERY,),
         only="once_its_module",
     ),

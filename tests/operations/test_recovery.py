@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_idempotency import OutcomeUnknown, Respond
+from django_idempotency import OutcomeUnknown, Respond, RetryLater
 from django_idempotency.maintenance import purge, recover
 from django_idempotency.models import IdempotencyRecord
 from django_idempotency.operations import recovery
@@ -69,6 +69,12 @@ class TestResuming:
         interrupted()
         resume()
         assert resume() == Resumed()
+
+    def test_what_is_due_again_at_once_waits_for_the_next_time(self) -> None:
+        interrupted()
+        deployed(lambda op, amount: RetryLater(0))
+        assert resume(batch_size=1) == Resumed(postponed=1)
+        assert record().resumes == 1
 
     def test_two_at_once_resume_each_once(self) -> None:
         many(6)
