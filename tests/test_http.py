@@ -169,7 +169,10 @@ class TestKeeping:
         assert exchange(keep=keep).keeps(HttpResponse(status=201)) is False
 
 
-MADE = {OutcomeUnknown: lambda: OutcomeUnknown(operation=RECORD), exceptions.RetryLater: lambda: exceptions.RetryLater(30)}
+MADE = {
+    OutcomeUnknown: lambda: OutcomeUnknown(operation=RECORD),
+    exceptions.RetryLater: lambda: exceptions.RetryLater(30),
+}
 
 
 class TestProblems:

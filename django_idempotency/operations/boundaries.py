@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 
 from ..core.engine import Operation
+from ..masking import DROPPED, verdict
 
 READS = re.compile(
     r"[\s(]*(?:SELECT|SHOW|EXPLAIN|PRAGMA|VALUES|WITH(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE)\b)"
@@ -43,6 +44,22 @@ def refuse_limits(operation: Operation, timeout: float, key_ttl: timedelta | Non
     remembered = operation.retention + operation.tombstone
     if key_ttl is not None and key_ttl > remembered:
         raise ImproperlyConfigured(OUTLIVED.format(key_ttl=key_ttl, remembered=remembered))
+
+
+def refuse_secrets(what: str, given: Any) -> None:
+    """Raises ImproperlyConfigured for a name whose value must not be stored, not even encrypted (PCI DSS 3.3.1)."""
+    for name in _names(given):
+        if verdict(name) == DROPPED:
+            # Left out, the operation could not be resumed as it began.
+            raise ImproperlyConfigured(f"{what} is given {name!r}, which must not be stored. Pass a gateway's token.")
+
+
+def _names(data: Any) -> Iterator[str]:
+    """All names in JSON, at any depth."""
+    if isinstance(data, dict):
+        yield from map(str, data)
+    for value in data.values() if isinstance(data, dict) else data if isinstance(data, list | tuple) else ():
+        yield from _names(value)
 
 
 def refuse_transaction(fault: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -18,9 +18,8 @@ from ..core.policies import Policy
 from ..decorators import exchange_for
 from ..encryption import sealed
 from ..exceptions import KeyInvalid
-from ..masking import DROPPED, verdict
 from .answers import Respond, answered, as_json
-from .boundaries import refuse_transaction
+from .boundaries import refuse_secrets, refuse_transaction
 from .definitions import DurableOperation
 from .postgresql import PostgreSQLOperations
 from .runs import Ran, Runner
@@ -74,12 +73,7 @@ def durable(defined: DurableOperation, policy: Policy, given: dict[str, Any]) ->
     """The input as it is stored. Raises TypeError for what is no JSON or not the function's, before anything is claimed."""
     defined.signature.bind(None, **given)
     asked = as_json(given, f"The input of {defined.name}")
-    for name in _names(given):
-        if verdict(name) == DROPPED:
-            # It may not be stored, not even encrypted (PCI DSS 3.3.1), and without it nothing could be resumed.
-            raise ImproperlyConfigured(
-                f"{defined.name} is given {name!r}, which must not be stored. Pass a gateway's token."
-            )
+    refuse_secrets(defined.name, given)
     stored, key_id = sealed(asked.encode(), policy.encryption_keys)
     return Durable(name=defined.name, input=stored, key_id=key_id)
 
@@ -115,11 +109,3 @@ def _outcome(
 ) -> Outcome:
     runner = Runner(store_of(backend, policy), policy, defined.function)
     return engine.run(runner, asked, begun, wait=wait)
-
-
-def _names(data: Any) -> Iterator[str]:
-    """All names in JSON, at any depth."""
-    if isinstance(data, dict):
-        yield from map(str, data)
-    for value in data.values() if isinstance(data, dict) else data if isinstance(data, list | tuple) else ():
-        yield from _names(value)

@@ -17,7 +17,7 @@ from .. import incidents
 from ..core.engine import Again, Claim, Completed, Operation, Outcome, Refused, Replay, Snapshot, Work, judge
 from ..core.journal import Changed
 from ..core.policies import Policy
-from ..encryption import opened
+from ..encryption import KeyLost, opened
 from ..exceptions import InFlight, OutcomeUnknown, RetryLater, StoreUnavailable, TransactionBroken
 from .answers import Respond, snapshot
 from .steps import Steps, Unsettled
@@ -28,6 +28,8 @@ logger = logging.getLogger("django_idempotency")
 ORDINARY = (PermissionDenied, Http404, BadRequest, SuspiciousOperation)
 SHORTEST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=1)
+LONGEST_WAIT = timedelta(days=30)
+"""Of what a function asks for with RetryLater."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,12 @@ class Runner:
 
     def take_up(self, claim: Claim) -> Outcome:
         """Go on with an operation that was claimed before."""
-        progress = self.store.load(claim)
+        try:
+            progress = self.store.load(claim)
+        except KeyLost:
+            logger.error("The journal of %s cannot be read: its key is not in ENCRYPTION_KEYS.", claim.operation.id)  # noqa: TRY400
+            self._postpone(claim, LONGEST_PAUSE)
+            return Refused(RetryLater(LONGEST_PAUSE.total_seconds()))
         if not progress.durable.name:
             return self._parked(claim, "begun by a coroutine view, before it was an operation, and never ended")
         return self.go_on(claim, progress)
@@ -81,7 +88,7 @@ class Runner:
         except (Changed, Unsettled) as exc:
             return self._parked(claim, str(exc))
         except RetryLater as later:
-            self._postpone(claim, timedelta(seconds=later.seconds))
+            self._postpone(claim, min(LONGEST_WAIT, timedelta(seconds=later.seconds)), meant=True)
             return Refused(later)
         except (OutcomeUnknown, StoreUnavailable) as exc:
             logger.warning("Operation %s goes on later: %s", claim.operation.id, type(exc).__name__)
@@ -133,9 +140,16 @@ class Runner:
         self.store.park(claim, why)
         return Refused(OutcomeUnknown(operation=claim.operation.id))
 
-    def _postpone(self, claim: Claim, pause: timedelta | None, incident: incidents.Incident | None = None) -> None:
+    def _postpone(
+        self,
+        claim: Claim,
+        pause: timedelta | None,
+        incident: incidents.Incident | None = None,
+        *,
+        meant: bool = False,
+    ) -> None:
         try:
-            self.store.postpone(claim, pause, incident)
+            self.store.postpone(claim, pause, incident, meant=meant)
         except StoreUnavailable:
             # Its lease runs out, and then upkeep finds it all the same.
             logger.warning("Operation %s could not be put off: the store is unavailable.", claim.operation.id)

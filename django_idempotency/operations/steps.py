@@ -20,7 +20,7 @@ from ..core.engine import Claim
 from ..core.journal import Kind, Step, may_be_sent, refuse_change, refuse_end
 from ..exceptions import OutcomeUnknown
 from .answers import Respond, as_json
-from .boundaries import no_writes, refuse_limits, refuse_transaction
+from .boundaries import no_writes, refuse_limits, refuse_secrets, refuse_transaction
 from .heartbeats import Heart
 from .store import Answer, Lost, Operations, Progress
 
@@ -163,6 +163,7 @@ class Steps:
             self._busy = False
 
     def _phase(self, function: Callable[..., Any], given: dict[str, Any]) -> Any:
+        refuse_secrets(name_of(function), given)
         asked = as_json(given, "What a phase is given")
         if self._messages:
             asked = as_json([given, [message.described() for message in self._messages]], "A message")
@@ -193,6 +194,7 @@ class Steps:
     def _remote(self, call: _Call, key_ttl: timedelta | None, given: dict[str, Any]) -> Any:
         refuse_transaction(IN_TRANSACTION)
         name = name_of(call.function)
+        refuse_secrets(name, given)
         step = Step(
             position=self._position,
             name=name,

@@ -161,13 +161,25 @@ class Operations:
 
         return self._own(write)
 
-    def postpone(self, claim: Claim, pause: timedelta | None, incident: incidents.Incident | None = None) -> bool:
-        """Free the operation without an answer. Upkeep goes on with it after the pause; never, where there is none."""
+    def postpone(
+        self,
+        claim: Claim,
+        pause: timedelta | None,
+        incident: incidents.Incident | None = None,
+        *,
+        meant: bool = False,
+    ) -> bool:
+        """
+        Free the operation without an answer. Upkeep goes on with it after the pause; never, where there is none.
+
+        What the function itself has `meant`, such as to ask again tomorrow, is no failed attempt.
+        """
 
         def change() -> bool:
             now = self._now()
             resume_at = NEVER if pause is None else now + pause
-            return bool(self._ours(claim).update(lease_until=now, resume_at=resume_at))
+            count = {"resumes": 0} if meant else {}
+            return bool(self._ours(claim).update(lease_until=now, resume_at=resume_at, **count))
 
         return self._told(incident, change)
 

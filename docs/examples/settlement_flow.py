@@ -9,6 +9,8 @@ from django_idempotency import Respond, operation
 from django_idempotency.gateways import Journaled
 from django_idempotency.gateways.example import ExampleGateway
 
+UNDECIDED = {"pending", "action-required"}
+
 
 @operation
 def settle(op, *, payee, amount, currency, payout_currency, card):
@@ -46,12 +48,12 @@ def close_settled(*, settlement, credit, amount, currency):
 
 
 def close_unpaid(*, settlement, debit):
-    return closed(settlement, debit["status"], 402)
+    return closed(settlement, debit["status"], 202 if debit["status"] in UNDECIDED else 402)
 
 
 def close_returned(*, settlement, refund, amount, currency):
     if refund["status"] != "approved":
-        return closed(settlement, "refund-due", 409)
+        return closed(settlement, f"refund {refund['status']}", 409)
     book(f"settlement {settlement}, refund", amount=amount, currency=currency, debit="exchange", credit="cards")
     return closed(settlement, "returned", 409)
 

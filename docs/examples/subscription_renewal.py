@@ -11,6 +11,8 @@ from django_idempotency.gateways import Journaled
 from django_idempotency.gateways.example import ExampleGateway
 from django_idempotency.tasks import idempotent_task
 
+UNDECIDED = {"pending", "action-required"}
+
 
 @operation
 def renew(op, *, subscription, amount, currency, card):
@@ -49,13 +51,14 @@ def close_paid(*, invoice):
 
 
 def close_unpaid(*, invoice, charge):
-    return closed(invoice, charge["status"], 402)
+    # Not decided yet is no no: the gateway's webhook tells, and closes it.
+    return closed(invoice, charge["status"], 202 if charge["status"] in UNDECIDED else 402)
 
 
 def close_unserved(*, invoice, refund):
     if refund["status"] != "approved":
-        # Somebody has to give the money back by hand. It stays in the ledger until then.
-        return closed(invoice, "refund-due", 409)
+        # It stays in the ledger until a person, or the gateway's webhook, has seen to it.
+        return closed(invoice, f"refund {refund['status']}", 409)
     reference = f"invoice {invoice}, refund"
     book(reference, amount=refund["amount"], currency=refund["currency"], debit="sales", credit="cards")
     return closed(invoice, "refunded", 409)

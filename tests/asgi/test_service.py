@@ -191,7 +191,11 @@ class TestSettling:
         assert problem(run(pay)) == "outcome-unknown"
 
     def test_a_first_request_is_waited_for_without_blocking_the_loop(self, store: Store) -> None:
-        store.says["claim"] = [Refused(InFlight()), Refused(InFlight()), Refused(OutcomeUnknown(operation=FIRST.operation.id))]
+        store.says["claim"] = [
+            Refused(InFlight()),
+            Refused(InFlight()),
+            Refused(OutcomeUnknown(operation=FIRST.operation.id)),
+        ]
         waiting = idempotent(wait=timedelta(seconds=5))(pay.__wrapped__)
 
         async def main() -> Any:

@@ -8,7 +8,7 @@ class Invoice(models.Model):
     amount = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     until = models.DateField()
-    status = models.CharField(max_length=20, default="open")
+    status = models.CharField(max_length=40, default="open")
 
     class Meta:
         app_label = "flows"
@@ -19,7 +19,7 @@ class Settlement(models.Model):
     rate = models.CharField(max_length=20)
     amount = models.BigIntegerField()
     currency = models.CharField(max_length=3)
-    status = models.CharField(max_length=20, default="open")
+    status = models.CharField(max_length=40, default="open")
 
     class Meta:
         app_label = "flows"

@@ -226,5 +226,5 @@ def test_a_refund_that_is_refused_is_left_to_a_person(nursery: Nursery, outside:
     outside.gateway.book.make("refunds", "by hand", {"charge": charge["id"], **money})
     lease_runs_out()
     assert nursery.recover()["completed"] == 1
-    assert [row.status for row in (*Invoice.objects.all(), *Settlement.objects.all())] == ["refund-due"]
+    assert [row.status for row in (*Invoice.objects.all(), *Settlement.objects.all())] == ["refund failed"]
     assert booked("cards", "EUR") == flow.given["amount"]
