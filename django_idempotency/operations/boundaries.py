@@ -15,7 +15,7 @@ from ..core.engine import Operation
 from ..masking import DROPPED, verdict
 
 READS = re.compile(
-    r"[\s(]*(?:SELECT|SHOW|EXPLAIN|PRAGMA|VALUES|WITH(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE)\b)"
+    r"(?:[\s(]|/\*.*?\*/|--[^\n]*\n)*(?:SELECT|SHOW|EXPLAIN|PRAGMA|VALUES|WITH(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE)\b)"
     # What Django says to begin a transaction, and to a new connection.
     r"|SET|BEGIN|SAVEPOINT|RELEASE|ROLLBACK)\b",
     re.IGNORECASE | re.DOTALL,
@@ -76,15 +76,16 @@ def refuse_transaction(fault: str) -> None:
 
 
 @contextmanager
-def no_writes() -> Iterator[None]:
-    """Raises ImproperlyConfigured where this thread writes to a database inside."""
+def no_writes(fault: str = WRITE, *, but: str = "") -> Iterator[None]:
+    """Raises ImproperlyConfigured where this thread writes to a database inside, except to one."""
+
+    def read_only(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if not READS.match(sql):
+            raise ImproperlyConfigured(fault.format(alias=rest[-1]["connection"].alias))
+        return execute(sql, *rest)
+
     with ExitStack() as stack:
         for connection in connections.all():
-            stack.enter_context(connection.execute_wrapper(_read_only))
+            if connection.alias != but:
+                stack.enter_context(connection.execute_wrapper(read_only))
         yield
-
-
-def _read_only(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
-    if not READS.match(sql):
-        raise ImproperlyConfigured(WRITE.format(alias=rest[-1]["connection"].alias))
-    return execute(sql, *rest)

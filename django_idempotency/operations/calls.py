@@ -17,7 +17,7 @@ from ..core.engine import Claim, Durable, Operation, Outcome, Refused, Replay
 from ..core.policies import Policy
 from ..decorators import exchange_for
 from ..encryption import sealed
-from ..exceptions import KeyInvalid
+from ..exceptions import KeyInvalid, StoreUnavailable
 from .answers import Respond, answered, as_json
 from .boundaries import refuse_secrets, refuse_transaction
 from .definitions import DurableOperation
@@ -30,6 +30,10 @@ IN_TRANSACTION = (
     "A durable operation was called inside a database transaction: rolled back, it would take the journal with it, and what "
     "was done would be done again. End the transaction first; for a view under ATOMIC_REQUESTS, with "
     "django.db.transaction.non_atomic_requests."
+)
+UNHEARD = (
+    "The store of idempotency keys cannot be reached, so what became of this request cannot be told now. Send the same "
+    "request again later."
 )
 
 
@@ -108,4 +112,8 @@ def _outcome(
     begun: Callable[[Claim], None] = lambda claim: None,
 ) -> Outcome:
     runner = Runner(store_of(backend, policy), policy, defined.function)
-    return engine.run(runner, asked, begun, wait=wait)
+    outcome = engine.run(runner, asked, begun, wait=wait)
+    if isinstance(outcome, Refused) and isinstance(outcome.error, StoreUnavailable):
+        # It may be claimed, or further.
+        return Refused(StoreUnavailable(UNHEARD))
+    return outcome

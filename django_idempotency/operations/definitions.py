@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 from typing import Any, overload
 
@@ -19,7 +19,9 @@ from .answers import Respond
 
 # The models, and so the calls, are imported when they are needed: a module of models may import what is here.
 
-CHOICES = frozenset({"required", "retention", "tombstone", "lease", "wait", "scope", "fingerprint", "authorize"})
+logger = logging.getLogger("django_idempotency")
+
+CHOICES = frozenset({"retention", "tombstone", "lease", "wait", "scope", "fingerprint", "authorize"})
 REGISTRY: dict[str, DurableOperation] = {}
 
 
@@ -38,7 +40,7 @@ def operation(function: Any = conf.DEFAULT, /, *, name: str | None = None, **cho
     `recover`; steps that were done return what they returned. So what lies between the steps must not depend on anything but
     the input and their results, and must have no effects.
 
-    Takes a profile's name and, for this operation alone: required, retention, tombstone, lease, wait, scope, fingerprint,
+    Takes a profile's name and, for this operation alone: retention, tombstone, lease, wait, scope, fingerprint,
     authorize. `name` is what the record knows it by, by default the path of the function; set it to move or rename one.
     """
     for choice in choices:
@@ -65,8 +67,10 @@ def find(name: str) -> DurableOperation | None:
     """The operation that a record knows by this name; None where this release has none."""
     if name not in REGISTRY:
         # Its module has not been imported yet; one on the way to what is no module is imported all the same.
-        with suppress(ImportError, ValueError):
+        try:
             import_module(name.rpartition(".")[0])
+        except Exception as exc:  # noqa: BLE001 - whatever a module raises, the operations behind this one go on
+            logger.warning("The module of operation %s cannot be imported: %s.", name, type(exc).__name__)
     return REGISTRY.get(name)
 
 

@@ -87,11 +87,12 @@ class Pulse:
 
     def add(self, heart: Heart) -> None:
         with self._changed:
-            self._hearts.add(heart)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._idle_since = time.monotonic()
-                self._thread = threading.Thread(target=self._run, name="idempotency-heartbeat", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="idempotency-heartbeat", daemon=True)
+                thread.start()
+                self._thread = thread
+            self._hearts.add(heart)
 
     def remove(self, heart: Heart) -> None:
         with self._changed:
@@ -124,10 +125,14 @@ class Pulse:
             due = [heart for heart in self._hearts if heart.due <= now]
         for heart in due:
             with heart.lock:
-                alive = heart not in self._hearts or (now < heart.until and self._extended(heart))
+                alive = heart not in self._hearts or self._beaten(heart)
                 heart.due = now + heart.lease / 3
             if not alive:
                 self.remove(heart)
+
+    def _beaten(self, heart: Heart) -> bool:
+        """Whether it goes on. Its limit is read under the lock, for a call that has ended in time gives it another one."""
+        return time.monotonic() < heart.until and self._extended(heart)
 
     def _extended(self, heart: Heart) -> bool:
         try:

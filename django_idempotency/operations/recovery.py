@@ -24,12 +24,14 @@ from ..core.policies import Policy
 from ..core.states import State
 from ..exceptions import OutcomeUnknown
 from ..maintenance import CHOSEN, ago, records_in
+from .boundaries import refuse_transaction
 from .calls import resolved, store_of
 from .definitions import find
-from .runs import Runner
+from .runs import Runner, missing
 
 logger = logging.getLogger("django_idempotency")
 
+IN_TRANSACTION = "resume() was called inside a database transaction, in which no operation can go on. End it first."
 RESUMES = 12
 """How often upkeep takes up an operation before it leaves it to a person: over about six hours."""
 
@@ -58,6 +60,7 @@ def resume(
     RESUMES times, or where nobody knows what a call did, it is left to a person with an `unknown` incident. No operation
     is begun after so many `seconds`.
     """
+    refuse_transaction(IN_TRANSACTION)
     records = records_in(using)
     if dry_run:
         return Resumed(postponed=_due(records).count())
@@ -113,7 +116,7 @@ def _resumed(records: Records, row: dict[str, Any]) -> str:
 
 def _runner(row: dict[str, Any], alias: str) -> Runner:
     defined, policy = find(row["operation"]), policy_of(row, alias)
-    return Runner(store_of(DatabaseBackend(policy), policy), policy, defined.function if defined else _missing)
+    return Runner(store_of(DatabaseBackend(policy), policy), policy, defined.function if defined else missing)
 
 
 def _taken_up(records: Records, row: dict[str, Any], policy: Policy) -> Claim | None:
@@ -149,7 +152,3 @@ def next_claim(row: dict[str, Any], policy: Policy) -> Claim:
         request=RequestParts(amount=row["amount"], currency=row["currency"]),
     )
     return Claim(operation=operation, number=row["claim"], attempt=row["token"] + 1)
-
-
-def _missing(op: Any, **given: Any) -> Any:
-    raise LookupError("This release has no such operation. Keep its name, or set the new one's `name` to it.")

@@ -18,8 +18,9 @@ from ..core.engine import Again, Claim, Completed, Operation, Outcome, Refused, 
 from ..core.journal import Changed
 from ..core.policies import Policy
 from ..encryption import KeyLost, opened
-from ..exceptions import InFlight, OutcomeUnknown, RetryLater, StoreUnavailable, TransactionBroken
+from ..exceptions import IdempotencyError, InFlight, OutcomeUnknown, RetryLater, StoreUnavailable, TransactionBroken
 from .answers import Respond, snapshot
+from .definitions import find
 from .steps import Steps, Unsettled
 from .store import Lost, Operations, Progress
 
@@ -43,6 +44,16 @@ def pause_after(resumes: int) -> timedelta:
     """How long to leave an operation alone that upkeep has taken up so often: twice as long each time, and a random part."""
     longest = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** min(resumes, 20))
     return timedelta(seconds=longest.total_seconds() * random.uniform(0.5, 1))  # noqa: S311 - no secret
+
+
+def missing(op: Any, **given: Any) -> Any:
+    """What is run for an operation that this release does not have."""
+    raise LookupError("This release has no such operation. Keep its name, or set the new one's `name` to it.")
+
+
+def _is_ordinary(exc: Exception) -> bool:
+    status = getattr(exc, "status_code", None)
+    return isinstance(exc, ORDINARY) or (isinstance(status, int) and status < 500)
 
 
 class Runner:
@@ -70,8 +81,12 @@ class Runner:
             logger.error("The journal of %s cannot be read: its key is not in ENCRYPTION_KEYS.", claim.operation.id)  # noqa: TRY400
             self._postpone(claim, LONGEST_PAUSE)
             return Refused(RetryLater(LONGEST_PAUSE.total_seconds()))
-        if not progress.durable.name:
+        name = progress.durable.name
+        if not name:
             return self._parked(claim, "begun by a coroutine view, before it was an operation, and never ended")
+        # Not what the view calls today: another function might ask another gateway, and charge there, too.
+        found = find(name)
+        self.function = found.function if found else missing
         return self.go_on(claim, progress)
 
     def give_up(self, claim: Claim, resumes: int) -> Outcome:
@@ -87,35 +102,59 @@ class Runner:
             return self._overtaken(claim)
         except (Changed, Unsettled) as exc:
             return self._parked(claim, str(exc))
-        except RetryLater as later:
-            self._postpone(claim, min(LONGEST_WAIT, timedelta(seconds=later.seconds)), meant=True)
-            return Refused(later)
-        except (OutcomeUnknown, StoreUnavailable) as exc:
-            logger.warning("Operation %s goes on later: %s", claim.operation.id, type(exc).__name__)
-            pause = pause_after(progress.resumes)
-            self._postpone(claim, pause)
-            return Refused(RetryLater(pause.total_seconds()))
+        except (RetryLater, OutcomeUnknown, StoreUnavailable) as exc:
+            return self._put_off(claim, progress, exc)
         except TransactionBroken as exc:
             if not exc.outcome_known:
                 self._parked(claim, "a phase ended its transaction itself")
             raise
         except Exception as exc:
-            claim.ending.error = type(exc).__name__
-            claim.ending.expected = isinstance(exc, ORDINARY) or getattr(exc, "status_code", 500) < 500
-            # The client is told, say, that there is no such account: then nothing is done behind its back.
-            never = claim.ending.expected and not op.begun
-            self._postpone(claim, None if never else pause_after(progress.resumes), incidents.failure(claim))
-            raise
+            answer = self._failed(op, claim, progress, exc)
+            if answer is None:
+                raise
+            return answer
+
+    def _put_off(self, claim: Claim, progress: Progress, exc: IdempotencyError) -> Outcome:
+        if isinstance(exc, RetryLater):
+            self._postpone(claim, min(LONGEST_WAIT, timedelta(seconds=exc.seconds)), meant=True)
+            return Refused(exc)
+        logger.warning("Operation %s goes on later: %s", claim.operation.id, type(exc).__name__)
+        pause = pause_after(progress.resumes)
+        self._postpone(claim, pause)
+        return Refused(RetryLater(pause.total_seconds()))
+
+    def _failed(self, op: Steps, claim: Claim, progress: Progress, exc: Exception) -> Outcome | None:
+        """What to answer; None where the exception is the answer."""
+        ordinary, pause = _is_ordinary(exc), pause_after(progress.resumes)
+        claim.ending.error = type(exc).__name__
+        claim.ending.expected = ordinary and not op.begun
+        # The client is told, say, that there is no such account: then nothing is done behind its back.
+        self._postpone(claim, None if claim.ending.expected else pause, incidents.failure(claim))
+        if not ordinary or not op.begun:
+            return None
+        # Not what it says: it would be taken for the end, and what was begun goes on.
+        logger.error("Operation %s goes on later.", claim.operation.id, exc_info=exc)
+        return Refused(RetryLater(pause.total_seconds()))
 
     def _run(self, op: Steps, claim: Claim, progress: Progress) -> Outcome:
-        keys = self.policy.encryption_keys
-        given = opened(progress.durable.input, progress.durable.key_id, keys) or b"{}"
+        # No variable has the keys: error reports show those of every frame.
+        given = self._given(progress)
         with op.heart.beating():
-            answer = self._called(op, json.loads(given))
-        kept = snapshot(answer, keys)
+            answer = self._called(op, given)
+        kept = snapshot(answer, self.policy.encryption_keys)
         if self.store.complete(claim, kept, op.end()):
             return Ran(claim, kept)
         return self._overtaken(claim)
+
+    def _given(self, progress: Progress) -> dict[str, Any]:
+        try:
+            text = opened(progress.durable.input, progress.durable.key_id, self.policy.encryption_keys)
+        except KeyLost:
+            text = None
+        if text is None:
+            raise StoreUnavailable
+        given: dict[str, Any] = json.loads(text)
+        return given
 
     def _called(self, op: Steps, given: dict[str, Any]) -> Respond:
         try:
@@ -126,7 +165,9 @@ class Runner:
         if isinstance(answer, RetryLater):
             raise answer
         if not isinstance(answer, Respond):
-            raise TypeError(f"{self.function.__qualname__} must return Respond or RetryLater, not {answer!r:.100}.")
+            raise TypeError(
+                f"{self.function.__qualname__} must return Respond or RetryLater, not {type(answer).__name__}."
+            )
         return answer
 
     def _overtaken(self, claim: Claim) -> Outcome:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -29,22 +28,28 @@ class OperationService(Service):
         except IdempotencyError as error:
             return self._refuse(error, None)
         exchange.refuse_nested(operation)
+        self._refuse_second(durable.name)
         exchange.authorize()
         operation = replace(operation, durable=durable, lease=exchange.policy.lease)
         return self._answer(operation, self._ran(run(operation)))
+
+    def _refuse_second(self, name: str) -> None:
+        """Raises ImproperlyConfigured where another operation has answered this request: it has the same key."""
+        http = self.exchange.http
+        first = vars(http).setdefault("_idempotency_operation", name)
+        if first != name:
+            raise ImproperlyConfigured(f"{first} has answered this request; {name} would be given its answer.")
 
     def begun(self, claim: Claim) -> None:
         """The function is about to run for this claim."""
         self._send(signals.claimed, operation=claim.operation, attempt=claim.attempt)
 
     def _key(self) -> str:
+        # Whatever REQUIRED says: what goes on by itself would be done twice by a client that cannot name it again.
         key = self.exchange.key()
-        if key is not None:
-            return key
-        if self.exchange.policy.required:
+        if key is None:
             raise doors.missing(self.exchange.policy)
-        # Nobody can repeat it, but it survives a crash all the same.
-        return str(uuid4())
+        return key
 
     def _ran(self, outcome: Outcome) -> Outcome:
         if isinstance(outcome, Completed) and isinstance(outcome, Ran):

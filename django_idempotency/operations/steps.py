@@ -18,7 +18,7 @@ from .. import outbox
 from ..core import keys
 from ..core.engine import Claim
 from ..core.journal import Kind, Step, may_be_sent, refuse_change, refuse_end
-from ..exceptions import OutcomeUnknown
+from ..exceptions import OutcomeUnknown, StoreUnavailable
 from .answers import Respond, as_json
 from .boundaries import no_writes, refuse_limits, refuse_secrets, refuse_transaction
 from .heartbeats import Heart
@@ -124,9 +124,11 @@ class Steps:
 
     def enqueue(self, task: Any, /, *args: Any, **kwargs: Any) -> None:
         """Send a message to a task, once the next phase or the answer is committed; at least once, with a stable id."""
-        self.refuse_ended()
+        self._refuse_busy()
+        refuse_secrets("A message", [args, kwargs])
         self._enqueued += 1
-        number = uuid5(self._claim.operation.id, f"message {self._enqueued}")
+        # With the claim's number: a key that is used again, much later, is another operation.
+        number = uuid5(self._claim.operation.id, f"{self._claim.number} message {self._enqueued}")
         self._messages.append(outbox.message(task, args, kwargs, id=number))
 
     def end(self) -> Callable[[], None] | None:
@@ -144,13 +146,16 @@ class Steps:
         if self._ended is not None:
             raise self._ended
 
-    @contextmanager
-    def _step(self) -> Iterator[None]:
+    def _refuse_busy(self) -> None:
         self.refuse_ended()
         if self._busy:
             # The outer one may catch it, and then go by what has not been done.
             self._ended = ImproperlyConfigured(NESTED)
             raise self._ended
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        self._refuse_busy()
         self._busy = True
         try:
             yield
@@ -255,7 +260,11 @@ class Steps:
 
     def _finish(self, step: Step, result: Any) -> Any:
         finished = replace(step, result=as_json(result, f"What {step.name} returns"))
-        self._store.finish(self._claim, finished)
+        try:
+            self._store.finish(self._claim, finished)
+        except StoreUnavailable:
+            # The connection may have died during the call; nobody but us has what it brought.
+            self._store.finish(self._claim, finished)
         return _value(finished)
 
     def _next(self, step: Step) -> Step | None:

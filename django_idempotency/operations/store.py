@@ -33,6 +33,13 @@ from ..core.states import State
 from ..encryption import opened, sealed
 from ..exceptions import StoreUnavailable, TransactionBroken
 from ..models import IdempotencyStep
+from .boundaries import no_writes
+
+ELSEWHERE = (
+    "A phase wrote to the database {alias!r}, which is not that of the journal: it would stay written where the phase is "
+    "undone, and be written twice where it is run again. Name that database in the profile's DATABASE, or make it a remote "
+    "call."
+)
 
 Result = TypeVar("Result")
 Answer = tuple[str, int | None]
@@ -106,9 +113,9 @@ class Operations:
                     mark = self._hold(claim)
                 result, status = self._work(mark, work)
                 finished = replace(step, result=result, status=status)
-                also()
                 with available():
                     self._add_in(mark, claim, finished)
+                also()
         except BoundaryBroken as exc:
             raise TransactionBroken(BoundaryBroken.__doc__, outcome_known=False) from exc
         except Exception as exc:
@@ -119,7 +126,8 @@ class Operations:
     def _work(self, mark: str | None, work: Callable[[], Answer]) -> Answer:
         dialect = self.leases.dialect
         try:
-            return work()
+            with no_writes(ELSEWHERE, but=self.alias):
+                return work()
         except BaseException as exc:
             if not dialect.undid(exc) and not dialect.same_transaction(mark):
                 raise BoundaryBroken from exc
@@ -154,7 +162,7 @@ class Operations:
         messages = also
 
         def write() -> bool:
-            hit = self.leases.complete(claim, snapshot)
+            hit = self.leases.complete_here(claim, snapshot)
             if hit:
                 messages()
             return hit

@@ -222,7 +222,7 @@ SEVENTH = [
     ),
     OnSQLite(
         "a key is required",
-        (in_services("        if self.exchange.policy.required:\n", "        if False:\n"),),
+        (in_services("        if key is None:\n", "        if False:\n"),),
         (VIEWS,),
         only="key_is_required",
     ),

@@ -176,9 +176,9 @@ class TestFailures:
             status_code = 402
 
         GATEWAY.after = Declined()
-        with pytest.raises(Declined):
+        with pytest.raises(RetryLater):
             run(using=deployed(lambda op, amount: op.remote(GATEWAY.charge, amount=amount)))
-        assert record().resume_at.year < 9999
+        assert (record().resume_at.year < 9999, incidents()) == (True, [("failed", "Declined")])
 
     def test_a_call_that_does_not_know_is_asked_for_later(self) -> None:
         GATEWAY.after = OutcomeUnknown("no answer")

@@ -55,11 +55,9 @@ class TestAnswers:
     def test_a_key_that_is_none_is_refused(self) -> None:
         assert code(post(key='"unfinished')) == (400, "key-invalid")
 
-    def test_where_it_is_not_required_every_request_is_one_of_its_own_and_durable(self) -> None:
-        lax = deployed(pay.function, required=False)
-        first, second = (post(key=None, using=lax) for _ in range(2))
-        assert (first.status_code, second.status_code, len(GATEWAY.charged)) == (201, 201, 2)
-        assert IdempotencyRecord.objects.filter(state="completed").count() == 2
+    def test_a_key_is_required_even_where_the_profile_does_without(self, settings: Any) -> None:
+        settings.IDEMPOTENCY = {"default": {"REQUIRED": False}}
+        assert code(post(key=None)) == (400, "key-missing")
 
     def test_scopes_are_apart(self) -> None:
         scoped = deployed(pay.function, scope=lambda request: request.headers["Tenant"])

@@ -77,6 +77,10 @@ class Leases(LeaseStatements):
 
     def complete(self, claim: Claim, snapshot: Snapshot) -> bool:
         self._refuse_outer(OPEN)
+        return self.complete_here(claim, snapshot)
+
+    def complete_here(self, claim: Claim, snapshot: Snapshot) -> bool:
+        """Keep the answer in a transaction that the caller has begun, for what has to commit with it."""
         return self._change(self.completing, claim, snapshot_values(claim, snapshot))
 
     def release(self, claim: Claim) -> bool:
