@@ -215,7 +215,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "recover waits for the end of the lease",
-        (edit("maintenance.py", "return records.filter(lapsed, state", "return records.filter(state"),),
+        (edit("maintenance.py", '        lapsed, operation="", state', '        operation="", state'),),
         (LEASES,),
         only="recover",
     ),
@@ -246,8 +246,8 @@ MUTANTS = [
         (
             in_db(
                 "leases",
-                "        self._refuse_outer(OPEN)\n        return self._change(self.completing",
-                "        return self._change(self.completing",
+                "        self._refuse_outer(OPEN)\n        return self.complete_here",
+                "        return self.complete_here",
             ),
         ),
         (TRANSACTIONS,),

@@ -145,7 +145,7 @@ ON_MARIADB = [
     ),
     OnMariaDB(
         "upkeep locks no gaps, on MariaDB",
-        (edit("maintenance.py", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "SET @nothing = 0"),),
+        (edit("backends/db/batches.py", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "SET @nothing = 0"),),
         (MARIADB,),
         only="hinders_no_new_claim or dry_run",
     ),

@@ -74,7 +74,7 @@ MUTANTS = [
     Mutant("owner's wait", (in_db("committed", "PATIENCE = 1.0", "PATIENCE = 0"),), (LOCKS,), only="probes_its_lock"),
     Mutant(
         "age guard when judging",
-        (in_engine("if record.now - record.claimed_at < GUARD:", "if False:"),),
+        (in_engine("if operation.durable or record.now - record.claimed_at < GUARD:", "if operation.durable:"),),
         (CONTRACT,),
         only="younger_than_a_second",
     ),

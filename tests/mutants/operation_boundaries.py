@@ -81,7 +81,7 @@ SIXTH = [
     ),
     Mutant(
         "reading with a bracket is reading",
-        (in_boundaries('r"[\\s(]*(?:SELECT', 'r"\\s*(?:SELECT'),),
+        (in_boundaries('r"(?:[\\s(]|', 'r"(?:[\\s]|'),),
         (BOUNDARIES,),
         only="reading_is_allowed",
     ),
@@ -127,8 +127,8 @@ SIXTH = [
         "nothing is begun after it",
         (
             in_steps(
-                "    def _step(self) -> Iterator[None]:\n        self.refuse_ended()\n",
-                "    def _step(self) -> Iterator[None]:\n",
+                "    def _refuse_busy(self) -> None:\n        self.refuse_ended()\n",
+                "    def _refuse_busy(self) -> None:\n",
             ),
         ),
         (STEPS,),
@@ -180,7 +180,11 @@ SEVENTH = [
     ),
     OnSQLite(
         "retry-later frees the operation",
-        (in_runs("            self._postpone(claim, timedelta(seconds=later.seconds))\n", ""),),
+        (
+            in_runs(
+                "            self._postpone(claim, min(LONGEST_WAIT, timedelta(seconds=exc.seconds)), meant=True)\n", ""
+            ),
+        ),
         (STEPS,),
         only="retry_later",
     ),

@@ -139,7 +139,7 @@ FOURTH = [
         "what has failed is not released",
         (
             in_runs(
-                "self._postpone(claim, None if never else pause_after(progress.resumes), incidents.failure(claim))",
+                "self._postpone(claim, None if claim.ending.expected else pause, incidents.failure(claim))",
                 "self.store.leases.release(claim)",
             ),
         ),
@@ -160,7 +160,7 @@ FOURTH = [
     ),
     OnSQLite(
         "a coroutine view's record is not run",
-        (in_runs("        if not progress.durable.name:", "        if False:"),),
+        (in_runs("        if not name:", "        if False:"),),
         (VIEWS,),
         only="has_become",
     ),
@@ -236,7 +236,7 @@ FIFTH = [
     ),
     OnSQLite(
         "what was refused at once is not resumed",
-        (in_runs("never = claim.ending.expected and not op.begun", "never = False"),),
+        (in_runs("None if claim.ending.expected else pause", "pause"),),
         (STEPS, RECOVERY),
         only="is_the_end or never_resumed",
     ),

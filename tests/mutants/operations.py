@@ -182,12 +182,12 @@ THIRD = [
         "who does not know puts it off",
         (
             in_runs(
-                "        except (OutcomeUnknown, StoreUnavailable) as exc:",
+                "        except (RetryLater, OutcomeUnknown, StoreUnavailable) as exc:",
                 "        except OutcomeUnknown:\n"
                 '            kept = snapshot(Respond(402, "declined"), self.policy.encryption_keys)\n'
                 "            self.store.complete(claim, kept, None)\n"
                 "            return Ran(claim, kept)\n"
-                "        except StoreUnavailable as exc:",
+                "        except (RetryLater, StoreUnavailable) as exc:",
             ),
         ),
         (STEPS,),
@@ -213,7 +213,7 @@ THIRD = [
     ),
     OnSQLite(
         "signs of life have a maximum",
-        (in_hearts("(now < heart.until and self._extended(heart))", "self._extended(heart)"),),
+        (in_hearts("time.monotonic() < heart.until and self._extended(heart)", "self._extended(heart)"),),
         (HEARTBEATS,),
         only="maximum",
     ),

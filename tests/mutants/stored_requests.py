@@ -178,7 +178,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "erase leaves claims alone",
-        (in_erasure("scope).exclude(state=State.PROCESSING.value)", "scope)"),),
+        (in_erasure("unfinished = Q(state=State.PROCESSING.value) | ", "unfinished = "),),
         (ERASING,),
         only="in_flight",
     ),
@@ -206,8 +206,7 @@ MUTANTS = [
         (
             edit(
                 "maintenance.py",
-                '    empty |= {"request_headers": "", "request_body": None, "request_whole": None, '
-                '"request_key_id": ""}\n',
+                '"request_body", "request_whole", ',
                 "",
             ),
         ),
