@@ -12,7 +12,6 @@ import functools
 import importlib.util
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -197,9 +196,3 @@ def unavailable(service: str, reason: str) -> NoReturn:
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(f"{service} is required and cannot be had: {reason}")
     pytest.skip(f"{service} cannot be had: {reason}")
-
-
-if __name__ == "__main__":
-    # Whether the suite can be run on MariaDB.
-    if missing := mariadb_is_missing():
-        sys.exit(f"SKIPPED without MariaDB: {missing}")
