@@ -1,4 +1,4 @@
-"""`python -m tests.suites [pytest's arguments]`: the suite on each database, two at a time, measured; 1 unless all are green."""
+"""`python -m tests.suites [arguments of pytest]`: the suite on each database, two at a time; 1 unless all are green."""
 
 import os
 import subprocess
