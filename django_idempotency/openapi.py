@@ -10,6 +10,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 from .checks import rules_of
 from .core import keys
 from .core.policies import Policy
+from .exceptions import RetryLater
 from .http import SAFE_METHODS, STATUSES
 
 ANSWERS = (400, 409, 412, 422, 503)
@@ -120,4 +121,6 @@ def header(policy: Policy) -> dict[str, Any]:
 
 def described(status: int) -> str:
     """The problems that have this status."""
-    return "\n".join(f"- `{code}`: {title}" for code, (found, title) in STATUSES.items() if found == status)
+    # A view under `idempotent` has no later: that is for durable operations.
+    codes = {code: title for code, (found, title) in STATUSES.items() if found == status and code != RetryLater.code}
+    return "\n".join(f"- `{code}`: {title}" for code, title in codes.items())

@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "rotation": {"backends", "conf", "core", "encryption", "models", "outbox"},
     "checks": {"backends", "conf", "core", "decorators", "drf", "encryption", "exceptions", "http", "operations"},
     "telemetry": {"backends", "conf", "core", "http", "maintenance", "signals"},
-    "openapi": {"checks", "core", "http"},
+    "openapi": {"checks", "core", "exceptions", "http"},
     "apps": {"checks", "conf", "incidents", "signals"},
     "tasks": {
         *(

@@ -380,7 +380,8 @@ class TestTime:
 
 def test_many_processes_with_one_intent_have_one_effect(serve, shop_of):
     server = serve(Stripe())
-    server.faults.extend(["cut after", "cut before", Given(503)] * 4)
+    # No more than one of them can live through within its deadline.
+    server.faults.extend(["cut after", "cut before", Given(503)])
     shops = [shop_of(server) for _ in range(8)]
     threads = [threading.Thread(target=shop.post) for shop in shops]
     for thread in threads:
