@@ -125,14 +125,13 @@ class Pulse:
             due = [heart for heart in self._hearts if heart.due <= now]
         for heart in due:
             with heart.lock:
-                alive = heart not in self._hearts or self._beaten(heart)
+                living = heart in self._hearts and time.monotonic() < heart.until
+                lost = living and not self._extended(heart)
                 heart.due = now + heart.lease / 3
-            if not alive:
-                self.remove(heart)
-
-    def _beaten(self, heart: Heart) -> bool:
-        """Whether it goes on. Its limit is read under the lock, for a call that has ended in time gives it another one."""
-        return time.monotonic() < heart.until and self._extended(heart)
+            with self._changed:
+                # Its limit is read again: a call that has just ended has given it another one.
+                if lost or time.monotonic() >= heart.until:
+                    self._hearts.discard(heart)
 
     def _extended(self, heart: Heart) -> bool:
         try:

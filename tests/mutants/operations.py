@@ -213,7 +213,10 @@ THIRD = [
     ),
     OnSQLite(
         "signs of life have a maximum",
-        (in_hearts("time.monotonic() < heart.until and self._extended(heart)", "self._extended(heart)"),),
+        (
+            in_hearts("heart in self._hearts and time.monotonic() < heart.until", "heart in self._hearts"),
+            in_hearts("if lost or time.monotonic() >= heart.until:", "if lost:"),
+        ),
         (HEARTBEATS,),
         only="maximum",
     ),

@@ -139,7 +139,9 @@ class TestWritesInsideACall:
 
     def test_after_the_call_writing_is_allowed_again(self) -> None:
         pay.run(key="k", amount=5)
+        before = Payment.objects.count()
         write()
+        assert Payment.objects.count() == before + 1
 
     @pytest.mark.parametrize("seconds", [60, 61, 0, -1, float("nan")])
     def test_a_call_s_timeout_is_shorter_than_the_lease(self, seconds: float) -> None:
