@@ -24,7 +24,7 @@ help:  ## this list
 
 env: $(DEV)  ## the environment for development, in .venv
 
-test: $(DEV) $(MARIADB)  ## the whole suite on PostgreSQL, SQLite and MariaDB, with coverage of all
+test: $(DEV) $(MARIADB)  ## the whole suite on PostgreSQL, SQLite and MariaDB, with coverage
 	$(BIN)/coverage erase
 	$(BIN)/python -m tests.suites $(ARGS)
 	$(BIN)/coverage combine --quiet

@@ -20,6 +20,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of the comparisons (2000)")
     parser.add_argument("--records", type=int, help="records in the large table (5,000,000)")
     parser.add_argument("--purged", type=int, help="rows of each purge (200,000)")
+    parser.add_argument("--turn", type=float, default=4.0, help="seconds of each turn of requests beside a purge (4)")
     parser.add_argument("--interrupted", type=int, help="operations to recover (10,000)")
     parser.add_argument(
         "--quick", action="store_true", help="300 rounds, 100,000 records, 20,000 purged, 1,000 recovered"
@@ -29,7 +30,7 @@ def arguments() -> argparse.Namespace:
 
 
 def with_defaults(given: argparse.Namespace) -> argparse.Namespace:
-    given.whole = not (given.quick or given.only or given.records or given.rounds or given.interrupted)
+    given.whole = not (given.quick or given.only or given.records or given.rounds or given.purged or given.interrupted)
     given.only = given.only or list(PARTS)
     given.rounds = given.rounds or (300 if given.quick else 2000)
     given.records = given.records or (100_000 if given.quick else 5_000_000)
@@ -86,7 +87,7 @@ def parts(given: argparse.Namespace) -> dict[str, Any]:
     if "growth" in given.only:
         results["grown"] = grow(given.rounds, given.records, say)
     if "purge" in given.only:
-        results["kept_up"] = keep_up(given.purged, say)
+        results["kept_up"] = keep_up(given.purged, given.turn, say)
     if "operations" in given.only:
         rounds = given.rounds // 2
         say(f"{rounds:,} rounds of durable operations")

@@ -106,6 +106,8 @@ def take_turns(variants: Sequence[Variant], rounds: int) -> dict[str, Samples]:
         first = {v.slug: timed(v, key, samples[v.slug].new) for v, key in turns}
         order.shuffle(turns)
         for variant, key in turns:
+            if variant.remembers:
+                variant.client.post(key)
             if variant.replays:
                 again = timed(variant, key, samples[variant.slug].replay)
                 must_agree(variant, first[variant.slug], again)
@@ -143,6 +145,8 @@ def own_statements(variant: Variant, bare: Sent) -> tuple[Sent, Sent]:
     """What a new request and a replay send beside the view's own INSERT."""
     key = str(uuid.uuid4())
     with counting() as new:
+        variant.client.post(key)
+    if variant.remembers:
         variant.client.post(key)
     with counting() as replay:
         variant.client.post(key)

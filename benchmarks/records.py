@@ -47,7 +47,7 @@ def answered_key(variant: Variant) -> str:
 
 
 def copy_record(alias: str, count: int, key: str, *, overrides: dict[str, str] | None = None) -> int:
-    """Copies of the record of that key, as other requests of the last two days would have left them."""
+    """Copies of the record of that key, as other requests of the last two days would have left them: the oldest first."""
     values = FRESH | (overrides or {})
     fields = IdempotencyRecord._meta.concrete_fields
     columns = [field.column for field in fields if not field.generated]
@@ -57,10 +57,10 @@ def copy_record(alias: str, count: int, key: str, *, overrides: dict[str, str] |
         f"""
         INSERT INTO {TABLE} ({", ".join(columns)})
         SELECT {wanted}
-        FROM (SELECT random() * interval '48 hours' AS age FROM generate_series(1, %s)) AS past,
+        FROM (SELECT number * interval '48 hours' / %s AS age FROM generate_series(%s, 1, -1) AS number) AS past,
              (SELECT * FROM {TABLE} WHERE key = %s) AS template
         """,
-        (count, key),
+        (count, count, key),
     )
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+from benchmarks.cycles import Cycles
 from benchmarks.growth import Growth
 from benchmarks.interrupted import Recovery
 from benchmarks.latency import Comparison, Row, Timing
 from benchmarks.operations import Durability
-from benchmarks.upkeep import Upkeep
+from benchmarks.upkeep import Turns, Upkeep
 from benchmarks.variants import BARE, BARE_ATOMIC
 
 
@@ -79,16 +80,40 @@ def in_short(timing: Timing) -> str:
 
 
 def upkeep(result: Upkeep) -> str:
-    quiet = ["no purge", "", "", *latencies(result.quiet)]
+    rates = table(
+        [
+            "purge",
+            "rows",
+            "rows per second, alone",
+            "beside requests",
+            "request p99 ms, alone",
+            "beside a purge",
+            "ratio",
+        ],
+        [
+            *(
+                [purge.step, f"{purge.rows:,}", f"{purge.alone:,.0f}", f"{purge.held:,.0f}", *turns(purge.requests)]
+                for purge in result.purges
+            ),
+            ["only computing, in the same rhythm", "-", "-", "-", *turns(result.control)],
+        ],
+    )
+    return f"{rates}\n\n{cycles(result.cycles)}"
+
+
+def turns(found: Turns) -> list[str]:
+    return [f"{found.quiet.p99:.2f}", f"{found.beside.p99:.2f}", f"{found.ratio:.2f}"]
+
+
+def cycles(result: Cycles) -> str:
     rows = [
-        [purge.step, f"{purge.rows:,}", f"{purge.rate:,.0f}", *latencies(purge.meanwhile)] for purge in result.purges
+        [f"cycle {number}", in_mib(most), f"{most / result.live:.2f}"] for number, most in enumerate(result.largest, 1)
     ]
-    head = ["meanwhile", "rows", "rows per second", "request median ms", "request p99 ms"]
-    return table(head, [quiet, *rows])
+    return table(["table and indexes", "MiB", "of the live data"], [["live data", in_mib(result.live), "1.00"], *rows])
 
 
-def latencies(timing: Timing) -> list[str]:
-    return [f"{timing.median:.2f}", f"{timing.p99:.2f}"]
+def in_mib(size: int) -> str:
+    return f"{size / 2**20:.1f}"
 
 
 def operations(result: Durability) -> str:

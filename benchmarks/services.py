@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from benchmarks.settings import REDIS_URL
 from benchmarks.variants import Variant
 
-NEEDS_REDIS = {"cache"}
+NEEDS_REDIS = {"cache", "cached", "redis"}
 
 
 def reason_to_skip(variant: Variant) -> str:

@@ -52,7 +52,12 @@ if find_spec("django_redis"):
         }
     }
 
-IDEMPOTENCY = {"default": {}, "large": {"DATABASE": "large"}}
+IDEMPOTENCY = {
+    "default": {},
+    "cached": {"CACHE": "default", "DATABASE": "default"},
+    "large": {"DATABASE": "large"},
+    "redis": {"BACKEND": "django_idempotency.backends.RedisBackend", "CACHE": "default", "DATABASE": "default"},
+}
 
 # django-idempotency-key
 IDEMPOTENCY_KEY = {

@@ -22,6 +22,8 @@ class Variant:
     module: str = ""
     middleware: tuple[str, ...] = ()
     replays: bool = True
+    remembers: bool = False
+    """Whether the first repetition puts the answer where the others find it; then it is not the one that is measured."""
 
     @property
     def path(self) -> str:
@@ -68,6 +70,24 @@ def joined() -> View:
     return JoinedPaymentView.as_view()
 
 
+def cached() -> View:
+    from django_idempotency import idempotent
+
+    class CachedPaymentView(PaymentView):
+        post = idempotent("cached")(PaymentView.post)
+
+    return CachedPaymentView.as_view()
+
+
+def redis() -> View:
+    from django_idempotency import idempotent
+
+    class RedisPaymentView(PaymentView):
+        post = idempotent("redis")(PaymentView.post)
+
+    return RedisPaymentView.as_view()
+
+
 def large() -> View:
     from django_idempotency import idempotent
 
@@ -106,12 +126,22 @@ BARE = Variant(slug="bare", title="bare view", view=bare, replays=False)
 BARE_ATOMIC = Variant(slug="bare-atomic", title="bare view in `atomic()`", view=bare_atomic, replays=False)
 COMMITTED = Variant(slug="committed", title="django-idempotency, committed claim", view=committed)
 JOINED = Variant(slug="joined", title="django-idempotency, joined claim", view=joined)
+CACHED = Variant(
+    slug="cached",
+    title="django-idempotency, committed claim with CACHE",
+    view=cached,
+    module="django_redis",
+    remembers=True,
+)
+REDIS = Variant(slug="redis", title="django-idempotency, RedisBackend", view=redis, module="django_redis")
 LARGE = Variant(slug="large", title="django-idempotency, large table", view=large)
 COMPARED = (
     BARE,
     BARE_ATOMIC,
     COMMITTED,
     JOINED,
+    CACHED,
+    REDIS,
     Variant(
         slug="cache",
         title="django-idempotency-key",

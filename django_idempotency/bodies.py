@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -48,15 +47,25 @@ def announced_length(request: HttpRequest) -> int:
         raise BodyInvalid("The Content-Length is not a number of bytes.") from exc
 
 
-@contextmanager
-def reading() -> Iterator[None]:
-    """Say what went wrong in reading a body: BodyTooLarge or BodyInvalid."""
-    try:
-        yield
-    except (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent) as exc:
-        raise BodyTooLarge from exc
-    except (MultiPartParserError, UnreadablePostError, RawPostDataException, RecursionError) as exc:
-        raise BodyInvalid from exc
+TOO_LARGE = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
+INVALID = (MultiPartParserError, UnreadablePostError, RawPostDataException, RecursionError)
+
+
+class Reading:
+    """Says what went wrong in reading a body: BodyTooLarge or BodyInvalid. A generator would take as long as the reading."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        if isinstance(exc, TOO_LARGE):
+            raise BodyTooLarge from exc
+        if isinstance(exc, INVALID):
+            raise BodyInvalid from exc
+
+
+def reading() -> Reading:
+    return Reading()
 
 
 def bounded(body: bytes, policy: Policy) -> bytes:
@@ -102,6 +111,12 @@ def without_pair(request: HttpRequest, body: bytes, key: str) -> bytes:
         return body
     pair = urlencode({KEY_FIELD: key}).encode()
     return b"&".join(found for found in body.split(b"&") if found != pair)
+
+
+def with_key(body: bytes, key: str, other: str) -> bytes:
+    """A posted form as it came, with another key in the field for it, if it is there."""
+    pair, instead = (urlencode({KEY_FIELD: one}).encode() for one in (key, other))
+    return b"&".join(instead if found == pair else found for found in body.split(b"&"))
 
 
 def json_part(request: HttpRequest, body: bytes, policy: Policy) -> Parts:

@@ -110,12 +110,22 @@ def _check_rule(name: str, rule: Any, view: Any) -> Iterator[CheckMessage]:
     if any(conf.faults(conf.profiles()[rule.profile])):
         return
     policy = conf.overridden(conf.get_policy(rule.profile), rule.choices)
+    if backend := _backend(policy):
+        for function in _protected(view, rule):
+            yield from backend.check_view(policy, name, function)
     if policy.scope is None and policy.key is None and _is_anonymous(view):
         yield Warning(
             f"{name} authenticates nobody, so all its clients share one scope of idempotency keys.",
             hint="Any client that guesses a key gets another's answer. Authenticate, or set SCOPE.",
             id="django_idempotency.W002",
         )
+
+
+def _protected(view: Any, rule: Any) -> Iterator[Any]:
+    """The functions that a rule protects: those that bear it, or all of a class that is decorated as a whole."""
+    cls = getattr(view, "cls", None) or getattr(view, "view_class", None)
+    whole = _rule(view) is rule
+    yield from (part for part in (view, *_handlers(cls)) if whole or rule in rules_of(part))
 
 
 @register(Tags.urls)
@@ -176,11 +186,29 @@ def check_operations(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 
 
 @register(deploy=True)
-def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    from .backends.db import database
+def check_stores(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    stores = ((_backend(policy), policy) for policy in _sound_policies())
+    return [message for backend, policy in stores if backend for message in backend.check_deployed(policy)]
 
-    sound = [name for name, profile in conf.profiles().items() if not any(conf.faults(profile))]
-    used = {database(policy) for policy in map(conf.get_policy, sound)}
+
+def _sound_policies() -> list[Policy]:
+    return [conf.get_policy(name) for name, profile in conf.profiles().items() if not any(conf.faults(profile))]
+
+
+def _backend(policy: Policy) -> type[BaseBackend] | None:
+    """A profile's backend; None for what E005 refuses."""
+    try:
+        backend = import_string(policy.backend) if isinstance(policy.backend, str) else policy.backend
+    except ImportError:
+        return None
+    return backend if isinstance(backend, type) and issubclass(backend, BaseBackend) else None
+
+
+@register(deploy=True)
+def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    from .backends.db import DatabaseBackend, database
+
+    used = {database(policy) for policy in _sound_policies() if issubclass(_backend(policy) or object, DatabaseBackend)}
     return [
         Warning(
             f"Idempotency records live in {alias!r}, a SQLite database: one idempotent request runs at a time.",
@@ -202,6 +230,11 @@ def protected_views() -> Iterator[tuple[str, Any, Any]]:
             if (name, rule) not in seen:
                 seen.add((name, rule))
                 yield name, rule, view
+
+
+def rules_within(view: Any) -> list[Any]:
+    """The rules of what is protected in a view of the URLconf."""
+    return [rule for _, rule in _rules(view) if rule is not None]
 
 
 def _rules(view: Any) -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,9 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import timedelta
+from decimal import Decimal
 from functools import cache
+from os import PathLike
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -14,6 +16,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from .core.acts import Act
 from .core.policies import Policy
 
 Validator = Callable[[Any], str | None]
@@ -85,6 +88,32 @@ def _called(value: Any) -> str | None:
     return None if value is None or callable(value) else "must be a callable or its dotted path"
 
 
+def _approvals(value: Any) -> str | None:
+    if not isinstance(value, Mapping):
+        return "must be a dict of acts"
+    names = [act.value for act in Act]
+    for name in value:
+        if name not in names:
+            return f"must be a dict of acts such as {(*difflib.get_close_matches(str(name), names, n=1), *names)[0]!r}"
+    right = all(limits is None or _limits(limits) for limits in value.values())
+    return (
+        None
+        if right
+        else 'must be a dict of acts, each with None or a dict of amounts such as {"EUR": Decimal("1000")}'
+    )
+
+
+def _limits(limits: Any) -> bool:
+    return isinstance(limits, Mapping) and all(
+        isinstance(currency, str) and type(amount) in (Decimal, int) and Decimal(amount).is_finite()
+        for currency, amount in limits.items()
+    )
+
+
+def _path(value: Any) -> str | None:
+    return None if value is None or isinstance(value, str | PathLike) else "must be the path of a file, or None"
+
+
 def _fingerprint(value: Any) -> str | None:
     if callable(value):
         return None
@@ -94,6 +123,7 @@ def _fingerprint(value: Any) -> str | None:
 VALIDATORS: dict[str, Validator] = {
     "BACKEND": lambda value: None if isinstance(value, str | type) else "must be a backend or its dotted path",
     "DATABASE": _of(str, "the alias of a database, or None", none=True),
+    "CACHE": _of(str, "the alias of a cache, or None", none=True),
     "NAMESPACE": _namespace,
     "CLAIM": _claim,
     "HEADER": _of(str, "the name of a header"),
@@ -120,9 +150,22 @@ VALIDATORS: dict[str, Validator] = {
     "ENCRYPTION_KEYS": _names,
     "AMOUNT": _pointed,
     "CURRENCY": _pointed,
+    "MAX_LIVE_KEYS": lambda value: None if value is None else _at_least_one(value),
+    "COUNT_REQUESTS": _of(bool, "True, False or None", none=True),
+    "BULK_IN_CELERY": _of(bool, "True or False"),
     "PROBLEM_TYPES": _of(str, "a URI prefix"),
+    "APPROVALS": _approvals,
+    "PRINCIPAL": _called,
+    "CALLBACK": _pointed,
+    "CALLBACK_HOSTS": _names,
+    "AUDIT_HEADS": _path,
 }
-CALLABLES = frozenset({"SCOPE", "FINGERPRINT", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "AMOUNT", "CURRENCY", "KEY"})
+CALLABLES = frozenset(
+    {
+        *("SCOPE", "FINGERPRINT", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "AMOUNT", "CURRENCY", "KEY"),
+        *("PRINCIPAL", "CALLBACK"),
+    }
+)
 DECORATOR = (
     *("claim", "required", "retention", "tombstone", "lease", "wait", "scope", "fingerprint", "keep", "authorize"),
     *("store_request", "amount", "currency"),
@@ -131,6 +174,7 @@ DECORATOR = (
 DECORATOR_ONLY: dict[str, Validator] = {
     "KEY": _called,
     "RERUN": _of(bool, "True or False"),
+    "DRY_RUN": _of(bool, "True or False"),
 }
 """What belongs to one view and so is no setting."""
 

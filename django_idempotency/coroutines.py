@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.http.response import HttpResponseBase
 
-from . import signals
+from . import on_behalf, signals
 from .core import engine, leases
 from .core.engine import Claim, Completed, Idempotency, Operation, Outcome, Refused, Released, Replay, Snapshot
 from .exceptions import IdempotencyError, Kept, OutcomeUnknown, StoreUnavailable
@@ -25,9 +25,6 @@ from .http import SAFE_METHODS
 from .services import Service, is_ordinary
 
 logger = logging.getLogger("django_idempotency")
-
-# How long to wait before the store is asked again to keep an answer, in seconds. The view has run: it is worth waiting for.
-PAUSES = (0.1, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +95,12 @@ class CoroutineService(Service):
                 self._without_key(lambda: None)
                 return None
             policy = exchange.policy
-            operation = replace(exchange.operation(key), lease=policy.lease, rerun=policy.rerun)
+            patient = exchange.wait() > 0
+            operation = exchange.operation(key, lease=policy.lease, rerun=policy.rerun, patient=patient)
         except IdempotencyError as error:
             return _Answer(self._refuse(error, None))
         exchange.refuse_nested(operation)
+        on_behalf.refuse_changed(exchange.http, operation, policy)
         exchange.authorize()
         self.operation = operation
         return self._claim(last=not exchange.wait())
@@ -124,7 +123,8 @@ class CoroutineService(Service):
         with self.exchange.inside(operation, attempt):
             http: Any = self.exchange.http
             plain = http.idempotency
-            http.idempotency = CoroutineIdempotency(plain.key, plain.id, plain.attempt, plain.seed, self)
+            own = (plain.key, plain.id, plain.attempt, plain.seed, self)
+            http.idempotency = CoroutineIdempotency(*own, replayed_by=plain.replayed_by)
             yield
 
     async def _run_view(self, claim: Claim, call: Callable[[], Any]) -> Any:
@@ -179,7 +179,7 @@ class CoroutineService(Service):
         except Exception as error:
             self._give_up(claim, error)
             raise
-        return self._answer(claim.operation, self._settle(claim, snapshot))
+        return self._answer(claim.operation, leases.settle_patiently(self.leases, claim, snapshot))
 
     def _freeze(self, response: Any, *, kept: bool) -> Snapshot | None:
         self.response = self.exchange.finish(response)
@@ -188,17 +188,6 @@ class CoroutineService(Service):
         if self.claim:
             self.claim.ending.status = self.response.status_code
         return None
-
-    def _settle(self, claim: Claim, snapshot: Snapshot | None) -> Outcome:
-        for pause in (*PAUSES, None):
-            try:
-                return leases.settle(self.leases, claim, snapshot)
-            except StoreUnavailable as error:
-                logger.warning("The answer to %s could not be stored.", claim.operation.id, exc_info=True)
-                unsettled = _unsettled(claim, error)
-            if pause:
-                time.sleep(pause)
-        return unsettled
 
     async def _failed(self, claim: Claim, error: BaseException, extender: asyncio.Task[None]) -> bool:
         """Settle the claim of a view that raised; whether there is an answer all the same."""
@@ -217,7 +206,7 @@ class CoroutineService(Service):
             self._give_up(claim, error)
             if isinstance(error, StoreUnavailable):
                 # What commit() could not learn of its COMMIT is known by now, perhaps.
-                outcome = self.lost or _unsettled(claim, error)
+                outcome = self.lost or leases.unsettled(claim, error)
         if outcome:
             self.response = self._answer(claim.operation, outcome)
         return outcome is not None and isinstance(error, Exception)
@@ -283,11 +272,6 @@ class CoroutineService(Service):
 @dataclass(frozen=True, slots=True)
 class _Answer:
     response: Any
-
-
-def _unsettled(claim: Claim, error: StoreUnavailable) -> Refused:
-    """The answer where the store cannot be reached after the view: try again, if that does no harm."""
-    return Refused(error if claim.operation.rerun else OutcomeUnknown(operation=claim.operation.id))
 
 
 def _response_of(returned: Any) -> HttpResponseBase:

@@ -58,6 +58,8 @@ def idempotent(view: Any = conf.DEFAULT, /, **choices: Any) -> Any:
     A coroutine view is not rolled back: where it raises, its outcome is unknown and it never runs again, except with
     `rerun=True`, which says that running it twice does no harm. What it does in `await request.idempotency.commit(...)`
     commits with its answer. `lease` is how long it is exclusive without a sign of life.
+
+    `dry_run=True` says that the view does nothing which a rollback would not undo: staff may try what a request would do.
     """
     _refuse_choices(choices)
     if isinstance(view, str):
@@ -95,6 +97,9 @@ def _decorate(view: Any, *, rule: Rule) -> Any:
 
 
 def _decorate_coroutine(view: Any, rule: Rule) -> Any:
+    if rule.choices.get("dry_run"):
+        raise ImproperlyConfigured(f"{view!r} is a coroutine, which no transaction can undo: it takes no dry_run.")
+
     @functools.wraps(view)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         policy, backend = rule.resolve()

@@ -114,7 +114,7 @@ class DRFExchange(Exchange):
 
     def read_body(self) -> Body:
         found = super().read_body()
-        if found != Body() or self.request._full_data is Empty:
+        if found.known or self.request._full_data is Empty:
             return found
         data = self.request.data
         return Body(fields=_lists(data)) if hasattr(data, "lists") else Body(parsed=data)

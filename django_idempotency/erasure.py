@@ -13,6 +13,7 @@ from . import journals
 from .core.states import State
 from .maintenance import records_in
 from .models import IdempotencyIncident, IdempotencyRecord
+from .replays import removals
 
 BATCH = 1000
 """Rows in one transaction."""
@@ -87,6 +88,7 @@ def _emptied(rows: models.QuerySet[Any], empty: dict[str, Any], scope: str) -> I
             exact = [pk for pk, found in chosen if found == scope]
             if rows.model is IdempotencyRecord:
                 journals.erase(rows.db, exact)
+                removals.forget(rows.db, exact)
             done = rows.filter(pk__in=exact).update(**empty)
         if not chosen:
             return

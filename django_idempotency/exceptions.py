@@ -11,6 +11,7 @@ What can go wrong around an idempotent request.
     ├── BodyInvalid         body-invalid
     ├── BodyTooLarge        body-too-large
     ├── ScopeUnavailable    scope-unavailable
+    ├── TooManyKeys         too-many-keys
     ├── StoreUnavailable    store-unavailable
     └── TransactionBroken   a fault of the view, never sent to a client
 
@@ -107,6 +108,17 @@ class ScopeUnavailable(IdempotencyError):
     code = "scope-unavailable"
     retryable = True
     retry_after = 5
+
+
+class TooManyKeys(IdempotencyError):
+    """Too many idempotency keys of yours are in use. The request was not executed; send it again when one has ended."""
+
+    code = "too-many-keys"
+    retryable = True
+
+    def __init__(self, seconds: int = 1, detail: str | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = seconds
 
 
 class StoreUnavailable(IdempotencyError):

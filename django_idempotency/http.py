@@ -16,14 +16,14 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch
 
-from . import bodies, doors
+from . import bodies, doors, on_behalf
 from .core import fingerprints, keys
 from .core.engine import Idempotency, Operation, Snapshot
 from .core.policies import Policy
 from .encryption import answer_body, sealed
 from .exceptions import IdempotencyError, OutcomeUnknown, ScopeUnavailable
 from .scopes import scope_of
-from .stored_requests import Body, body_of, request_parts, stored_path
+from .stored_requests import Body, StoredParts, body_of, stored_path
 
 logger = logging.getLogger("django_idempotency")
 
@@ -38,6 +38,7 @@ STATUSES = {
     "body-invalid": (400, "The body cannot be read"),
     "body-too-large": (413, "The body is too large"),
     "scope-unavailable": (503, "The owner of the key cannot be told"),
+    "too-many-keys": (429, "Too many idempotency keys are in use"),
     "store-unavailable": (503, "The store of idempotency keys is unavailable"),
     "retry-later": (503, "The operation goes on later"),
 }
@@ -90,8 +91,8 @@ class Exchange:
         """What a form has in the field for the key. Raises BodyInvalid and BodyTooLarge."""
         return bodies.form_values(self.http, self.policy)
 
-    def operation(self, key: str) -> Operation:
-        """What is asked, and by whom. Raises ScopeUnavailable, BodyInvalid and BodyTooLarge."""
+    def operation(self, key: str, **terms: Any) -> Operation:
+        """What is asked, by whom, and on which terms of a lease. Raises ScopeUnavailable, BodyInvalid and BodyTooLarge."""
         scope, policy = self.scope(), self.policy
         if policy.key:
             scope = doors.endpoint_scope(scope, self.http)
@@ -107,7 +108,9 @@ class Exchange:
             path=stored,
             retention=policy.retention,
             tombstone=policy.tombstone,
-            request=request_parts(self.request, self.http, policy, self.read_body, same_path=stored == path),
+            max_live_keys=policy.max_live_keys,
+            parts=StoredParts(self.request, self.http, policy, self.read_body, same_path=stored == path),
+            **terms,
         )
 
     def scope(self) -> str:
@@ -166,7 +169,7 @@ class Exchange:
             found = Idempotency(key=None, id=None, attempt=attempt, seed=uuid4())
         else:
             found = Idempotency(key=operation.key, id=operation.id, attempt=attempt, seed=operation.id)
-        self.http.idempotency = found  # type: ignore[attr-defined]
+        self.http.idempotency = on_behalf.marked(found, self.http)  # type: ignore[attr-defined]
 
     def refuse_nested(self, operation: Operation) -> None:
         """Raises ImproperlyConfigured where the view of this very request is running further out."""

@@ -9,13 +9,13 @@ written changes no answer.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -27,6 +27,7 @@ from django.utils import timezone
 from .conf import get_policy, profiles
 from .core.engine import Claim, Operation
 from .core.states import State
+from .floods import Flood
 from .models import IdempotencyIncident, IdempotencyRecord
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Incident:
     columns: Mapping[str, Any]
     count: int = 1
     """How often it has happened since it was last written."""
+    refused: tuple[bytes, ...] = ()
+    """Of a mismatch: the fingerprints that the refused request may have been told by before."""
 
 
 class _Undone(Exception):
@@ -102,24 +105,26 @@ def together(alias: str, incident: Incident | None, change: Callable[[], Result]
     return hit
 
 
-def report(alias: str, incident: Incident | None) -> None:
-    """Write an incident now, or when the caller's transaction has ended."""
+def report(alias: str, incident: Incident | None) -> bool:
+    """Write an incident now, or when the caller's transaction has ended; False where it could not be written."""
     if incident is None:
-        return
+        return True
     connection = connections[alias]
     if connection.in_atomic_block:
         _waiting.setdefault(connection, deque(maxlen=100)).append(incident)
         transaction.on_commit(partial(_write_waiting, connection), using=alias, robust=True)
-        return
+        return True
     _write_waiting(connection)
-    _write(alias, incident)
+    return _write(alias, incident)
 
 
-def mismatch(alias: str, operation: Operation) -> None:
-    """Tell of another payload under a key that is taken, beside the first one's; once in a while, in a flood."""
-    count = _flood.due(operation.id)
-    if count:
-        report(alias, replace(_of_operation(Kind.MISMATCH, operation), count=count))
+def mismatch(alias: str, operation: Operation, *, alone: bool = False) -> None:
+    """Tell of another payload under a taken key, beside the first one's unless `alone`; once in a while, in a flood."""
+    if count := _flood.due(operation.id):
+        told = _of_operation(Kind.MISMATCH, operation)
+        columns = {**told.columns, "request_fingerprint": told.fingerprint.hex()}
+        told = replace(told, columns=columns, count=count, refused=operation.fingerprints)
+        report(alias, replace(told, fingerprint=b"") if alone else told)
 
 
 def heal(*, database: str | None = None, limit: int = 1000, seconds: float = 20) -> int:
@@ -163,9 +168,7 @@ def purged(alias: str, batch_size: int) -> Iterator[int]:
 
 def write_waiting(**_: Any) -> None:
     """For `request_finished`: whatever became of the request's transaction, it has ended."""
-    if not _waiting:
-        return
-    for connection in connections.all(initialized_only=True):
+    for connection in connections.all(initialized_only=True) if _waiting else ():
         if connection in _waiting:
             _write_waiting(connection)
             if not connection.in_atomic_block:
@@ -197,16 +200,19 @@ def _write_waiting(connection: BaseDatabaseWrapper) -> None:
         _write(connection.alias, incident)
 
 
-def _write(alias: str, incident: Incident) -> None:
+def _write(alias: str, incident: Incident) -> bool:
     try:
         with transaction.atomic(using=alias), _briefly(connections[alias]):
-            found = _with_first(alias, incident) if incident.kind == Kind.MISMATCH else incident
+            beside = incident.kind == Kind.MISMATCH and incident.fingerprint
+            found = _with_first(alias, incident) if beside else incident
             if found:
                 _upsert(alias, found)
     except Exception as exc:  # noqa: BLE001 - no answer changes; and the database's text may quote the row
         logger.error(  # noqa: TRY400
             "An incident (%s) of %s could not be written: %s.", incident.kind, incident.record_id, type(exc).__name__
         )
+        return False
+    return True
 
 
 @contextmanager
@@ -227,11 +233,10 @@ def _with_first(alias: str, incident: Incident) -> Incident | None:
     """
     A mismatch beside the request that the key belongs to; None where that is gone.
 
-    It goes by that one's fingerprint: a flood of others, each different, is one row.
+    It goes by that one's fingerprint: a flood of others, each different, is one row for as long as nobody decides.
     """
     parts = ("fingerprint", "request_headers", "request_body", "request_key_id")
-    records = IdempotencyRecord._base_manager.using(alias)
-    first = records.filter(pk=incident.record_id).values(*parts).first()
+    first = IdempotencyRecord._base_manager.using(alias).filter(pk=incident.record_id).values(*parts).first()
     if first is None:
         return None
     stored = {name.replace("request_", "first_"): value for name, value in first.items() if name != "fingerprint"}
@@ -241,25 +246,46 @@ def _with_first(alias: str, incident: Incident) -> Incident | None:
 def _upsert(alias: str, incident: Incident) -> None:
     if _counted(alias, incident):
         return
-    now = timezone.now()
-    times = {"counter": incident.count, "first_seen": now, "last_seen": now}
+    times = {"counter": incident.count, **dict.fromkeys(("first_seen", "last_seen"), timezone.now())}
     try:
         with transaction.atomic(using=alias):
-            IdempotencyIncident._base_manager.using(alias).create(**_identity(incident), **incident.columns, **times)
+            rows = IdempotencyIncident._base_manager.using(alias)
+            rows.create(**_identity(alias, incident), **incident.columns, **times)
     except IntegrityError:
         # Somebody else was faster.
         _counted(alias, incident)
 
 
-def _identity(incident: Incident) -> dict[str, Any]:
-    return {"record_id": incident.record_id, "kind": incident.kind, "fingerprint": incident.fingerprint.hex()}
+def _identity(alias: str, incident: Incident) -> dict[str, Any]:
+    """What no other incident has: once a person has decided of one refused request, the next has a number of its own."""
+    name = incident.fingerprint.hex()
+    if incident.kind == Kind.MISMATCH:
+        taken = {*_of_same(alias, incident).values_list("fingerprint", flat=True)}
+        names = chain([name], (f"{name}.{number}" for number in count(1)))
+        name = next(name for name in names if name not in taken)
+    return {"record_id": incident.record_id, "kind": incident.kind, "fingerprint": name}
+
+
+def _of_same(alias: str, incident: Incident) -> Any:
+    """What was told of this record, kind and fingerprint; of a mismatch, perhaps of several refused requests."""
+    rows = IdempotencyIncident._base_manager.using(alias).filter(record_id=incident.record_id, kind=incident.kind)
+    name = incident.fingerprint.hex()
+    if incident.kind != Kind.MISMATCH:
+        return rows.filter(fingerprint=name)
+    return rows.filter(Q(fingerprint=name) | Q(fingerprint__startswith=f"{name}."))
 
 
 def _counted(alias: str, incident: Incident) -> int:
-    """Count it where it is known. What has happened again is open again."""
-    again = {"counter": F("counter") + incident.count, "last_seen": timezone.now(), "healed_at": None}
-    again["error"] = incident.columns.get("error", "")
-    return IdempotencyIncident._base_manager.using(alias).filter(**_identity(incident)).update(**again)
+    """Count it where it is known. It is open again, unless a person has decided of this very refused request."""
+    rows = _of_same(alias, incident)
+    again = {"counter": F("counter") + incident.count, "last_seen": timezone.now()}
+    undecided = {"healed_at": None, "error": incident.columns.get("error", ""), "decision": "", "reference": ""}
+    if incident.kind == Kind.MISMATCH:
+        same = Q(request_fingerprint__in=["", *(one.hex() for one in incident.refused)])
+        if stays := rows.filter(~Q(decision=""), same).update(**again):
+            return int(stays)
+        rows = rows.filter(decision="")
+    return int(rows.update(**again, **undecided))
 
 
 def _healable(alias: str) -> Any:
@@ -270,30 +296,4 @@ def _healable(alias: str) -> Any:
     return waiting.filter(Exists(completed))
 
 
-class _Flood:
-    """Tells how many of a kind to write now. The last few of a flood may stay uncounted."""
-
-    BURST = 5
-    PAUSE = 1.0
-    KEYS = 1000
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._seen: dict[UUID, tuple[float, int, int]] = {}
-        """Since when, how often written since then, how many not written."""
-
-    def due(self, record_id: UUID) -> int:
-        """How many to write now: 0 where it was written often enough of late."""
-        now = time.monotonic()
-        with self._lock:
-            since, written, waiting = self._seen.pop(record_id, (now, 0, 0))
-            if now - since >= self.PAUSE:
-                since, written = now, 0
-            silent = written >= self.BURST
-            self._seen[record_id] = (since, written, waiting + 1) if silent else (since, written + 1, 0)
-            if len(self._seen) > self.KEYS:
-                del self._seen[next(iter(self._seen))]
-            return 0 if silent else waiting + 1
-
-
-_flood = _Flood()
+_flood = Flood()

@@ -70,10 +70,10 @@ class IdempotentAutoSchemaMixin:
         )
         registry.register_on_missing(component)
         answers = operation.setdefault("responses", {})
-        for status in ANSWERS_BY_ID if policy.key else ANSWERS:
+        for status in statuses(policy):
             answer = answers.setdefault(str(status), {})
             answer["description"] = "\n\n".join(filter(None, [answer.get("description"), described(status)]))
-            if status in (409, 503):
+            if status in (409, 429, 503):
                 answer.setdefault("headers", {})["Retry-After"] = {
                     "schema": {"type": "integer", "minimum": 1},
                     "description": "Seconds after which to send the same request again, where that can help.",
@@ -117,6 +117,12 @@ def header(policy: Policy) -> dict[str, Any]:
         "schema": {"type": "string", "pattern": pattern},
         "description": "A random string, such as a UUID, for this request and every retry of it: it takes effect once.",
     }
+
+
+def statuses(policy: Policy) -> list[int]:
+    """Of the answers that a view under these rules may give besides its own."""
+    limited = (429,) if policy.max_live_keys else ()
+    return sorted((*(ANSWERS_BY_ID if policy.key else ANSWERS), *limited))
 
 
 def described(status: int) -> str:

@@ -17,7 +17,13 @@ from .conf import get_policy, profiles
 from .core.policies import Policy
 from .core.states import State
 from .encryption import KeyLost, key_id, opened, sealed
-from .models import IdempotencyIncident, IdempotencyMessage, IdempotencyRecord, IdempotencyStep
+from .models import (
+    IdempotencyApproval,
+    IdempotencyIncident,
+    IdempotencyMessage,
+    IdempotencyRecord,
+    IdempotencyStep,
+)
 from .outbox.rows import sealing_keys
 
 logger = logging.getLogger("django_idempotency")
@@ -37,6 +43,7 @@ VALUES = (
     (IdempotencyStep, "result", "result_key_id"),
     (IdempotencyIncident, "request_body", "request_key_id"),
     (IdempotencyIncident, "first_body", "first_key_id"),
+    (IdempotencyApproval, "arguments", "arguments_key_id"),
 )
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from django.core.exceptions import BadRequest, ImproperlyConfigured, SuspiciousOperation
 
-from . import doors, signals
+from . import doors, on_behalf, signals
 from .core import engine
-from .core.engine import Claim, Completed, Operation, Outcome, Refused, Released, Replay, Snapshot
+from .core.engine import Claim, Completed, Ending, Operation, Outcome, Refused, Released, Replay, Snapshot
 from .exceptions import IdempotencyError, Kept, KeyExpired, KeyReused, StoreUnavailable
 from .http import SAFE_METHODS, Exchange
+from .rollups.counts import counts
 
 logger = logging.getLogger("django_idempotency")
 
@@ -31,6 +33,8 @@ class Service:
         self.backend = backend
         self.sender = sender
         self.response: Any = None
+        self.ending = Ending()
+        self.arrived = time.perf_counter()
 
     def serve(self, call: Callable[[], Any]) -> Any:
         exchange = self.exchange
@@ -40,15 +44,19 @@ class Service:
             key = exchange.key()
             if key is None:
                 return self._without_key(call)
-            operation = exchange.operation(key)
+            operation = exchange.operation(key, **self.backend.terms)
         except IdempotencyError as error:
             return self._refuse(error, None)
         exchange.refuse_nested(operation)
+        on_behalf.refuse_changed(exchange.http, operation, exchange.policy)
         exchange.authorize()
+        if on_behalf.is_dry(exchange.http):
+            # Without a claim: a client's retry does not even notice. All is rolled back further out.
+            return self._unprotected(call, operation)
         return self._answer(operation, self._run(operation, call))
 
-    def _unprotected(self, call: Callable[[], Any]) -> Any:
-        with self.exchange.inside(None):
+    def _unprotected(self, call: Callable[[], Any], operation: Operation | None = None) -> Any:
+        with self.exchange.inside(operation):
             try:
                 return call()
             except Kept as kept:
@@ -67,12 +75,13 @@ class Service:
         try:
             return engine.run(self.backend, operation, work, wait=self.exchange.wait())
         except Exception as error:
-            if getattr(error, "outcome_known", True):
+            if getattr(error, "outcome_known", True) and not self.ending.unknown:
                 self._send(signals.released, operation=operation, response=None, error=error)
             raise
 
     def _work(self, claim: Claim, call: Callable[[], Any]) -> Snapshot | None:
         exchange = self.exchange
+        self.ending = claim.ending
         kept = False
         with exchange.inside(claim.operation, claim.attempt):
             self._send(signals.claimed, operation=claim.operation, attempt=claim.attempt)
@@ -93,6 +102,7 @@ class Service:
         return None
 
     def _answer(self, operation: Operation, outcome: Outcome) -> Any:
+        on_behalf.tell(self.exchange.http, outcome)
         match outcome:
             case Completed():
                 self.exchange.final()
@@ -125,12 +135,14 @@ class Service:
         return self.exchange.refuse(error)
 
     def _send(self, signal: Any, **arguments: Any) -> None:
+        if counts.wanted(self.exchange.policy):
+            counts.note(signal, self.arrived, arguments)
         if signal.has_listeners(self.sender):
             send = functools.partial(signal.send_robust, self.sender, request=self.exchange.request, **arguments)
             self.backend.observe(send)
 
     def _later(self, signal: Any, **arguments: Any) -> None:
-        if signal.has_listeners(self.sender):
+        if signal.has_listeners(self.sender) or counts.wanted(self.exchange.policy):
             self.backend.on_commit(functools.partial(self._send, signal, **arguments))
 
 

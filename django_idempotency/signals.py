@@ -1,7 +1,7 @@
 """
 What an application may observe. Sent robustly: a receiver that raises is logged by Django and breaks no payment.
 
-`sender` is the protected view; `recovered` and `resolved` have the model as theirs.
+`sender` is the protected view; `recovered`, `resolved` and `audited` have the model as theirs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ recovered = Signal()
 """Upkeep freed the key of a claim whose owner died. Arguments: record (its columns before, as a dict)."""
 resolved = Signal()
 """
-A person has settled an operation of unknown outcome. Arguments: record (its columns before, as a dict), how ("approved",
-"declined", "returned", "never-happened" or "go-on"), evidence, by.
+A person has settled a record or an incident. Arguments: record and incident (each its columns before, as a dict, or None),
+how (a value of core.acts.Act), actor, reason, evidence.
 """
+audited = Signal()
+"""An event of the audit is committed. Arguments: event, and of the new head database, sequence, digest, at."""

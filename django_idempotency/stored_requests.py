@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote
 
@@ -27,6 +27,7 @@ logger = logging.getLogger("django_idempotency")
 
 # Nothing else: Authorization and Cookie are the client's alone.
 HEADERS = (
+    ("Host", "HTTP_HOST"),
     ("Content-Type", "CONTENT_TYPE"),
     ("Accept", "HTTP_ACCEPT"),
     ("Accept-Language", "HTTP_ACCEPT_LANGUAGE"),
@@ -57,6 +58,11 @@ class Body:
     parsed: Any = field(default=None, repr=False)
     """What a parser has made of a body whose bytes are gone."""
 
+    @property
+    def known(self) -> bool:
+        """Whether anything of it was read as it came."""
+        return self.raw is not None or self.fields is not None
+
 
 def body_of(http: HttpRequest) -> Body:
     """What has been read already: nothing is read for the staff's sake that the view may want to stream."""
@@ -74,21 +80,34 @@ def stored_path(path: str) -> str:
     return (bare if clean == bare else quote(clean, safe="/*[]")) + mark + (masking.query(query) if query else "")
 
 
-def request_parts(
-    request: Any, http: HttpRequest, policy: Policy, body: Callable[[], Body], *, same_path: bool
-) -> RequestParts:
+class StoredParts:
     """
-    The parts to store. A request is never refused for their sake, whatever is wrong with it.
+    The parts to store, made once, when a store asks for them: to mask a request costs more than to tell that it is a
+    retry. A request is never refused for their sake, whatever is wrong with it.
 
-    `request` is what an AMOUNT or a CURRENCY is called with; `same_path` says whether its path is stored as it is.
+    `request` is what an AMOUNT or a CURRENCY is called with; `same_path` says whether its path is stored as it is. The body
+    is taken as it stands now: what a view reads of it later was not read for us.
     """
-    if not policy.store_request and policy.amount is None and policy.currency is None:
-        return NOTHING
-    try:
-        return _Reader(request, http, policy, body()).parts(same_path=same_path)
-    except Exception as exc:  # noqa: BLE001 - whose text may hold what must not be logged
-        logger.warning("A request could not be stored for the staff: %s.", type(exc).__name__)
-        return NOTHING
+
+    def __init__(
+        self, request: Any, http: HttpRequest, policy: Policy, body: Callable[[], Body], *, same_path: bool
+    ) -> None:
+        wanted = policy.store_request or policy.amount is not None or policy.currency is not None
+        self._reader = partial(_Reader, request, http, policy, body()) if wanted else None
+        self._same_path = same_path
+        self._made = NOTHING
+        if callable(policy.amount) or callable(policy.currency):
+            self()  # It sees the request before the view, and may ask the database: in no transaction of ours.
+
+    def __call__(self) -> RequestParts:
+        reader, self._reader = self._reader, None
+        if reader is None:
+            return self._made
+        try:
+            self._made = reader().parts(same_path=self._same_path)
+        except Exception as exc:  # noqa: BLE001 - whose text may hold what must not be logged
+            logger.warning("A request could not be stored for the staff: %s.", type(exc).__name__)
+        return self._made
 
 
 class _Reader:
@@ -179,7 +198,7 @@ class _Reader:
         if chosen is None:
             return None
         try:
-            return read(chosen(self.request) if callable(chosen) else _pointed(self.data, pointer_steps(chosen)))
+            return read(chosen(self.request) if callable(chosen) else pointed(self.data, pointer_steps(chosen)))
         except Exception as exc:  # noqa: BLE001 - a payment does not fail over what is shown to the staff
             logger.debug("%s found nothing of use in a request: %s.", setting, type(exc).__name__)
             return None
@@ -223,7 +242,8 @@ def _harmless(text: str) -> str:
     return text
 
 
-def _pointed(data: Any, steps: list[str]) -> Any:
+def pointed(data: Any, steps: list[str]) -> Any:
+    """What is in data under the steps of a pointer. Raises LookupError, ValueError and TypeError where there is nothing."""
     for step in steps:
         data = data[int(step)] if isinstance(data, list) else data[step]
     return data

@@ -21,6 +21,7 @@ from opentelemetry import metrics, trace
 
 from . import signals
 from .conf import get_policy, profiles
+from .core.acts import Act
 from .core.engine import Operation
 from .core.states import State
 from .http import STATUSES
@@ -53,6 +54,7 @@ def install(meter_provider: metrics.MeterProvider | None = None) -> None:
     signals.rejected.connect(requests.rejected, weak=False)
     signals.missing.connect(requests.missing, weak=False)
     signals.recovered.connect(requests.recovered, weak=False)
+    signals.resolved.connect(requests.resolved, weak=False)
     meter.create_observable_gauge(
         "idempotency.records", [backlog.numbers], "{record}", "Records that are processing or of unknown outcome"
     )
@@ -82,6 +84,9 @@ class Requests:
         self.recoveries = meter.create_counter(
             "idempotency.recoveries", "{record}", "Keys of dead owners that upkeep freed"
         )
+        self.resolutions = meter.create_counter(
+            "idempotency.resolutions", "{act}", "Records and incidents that a person has settled"
+        )
         self.duration = meter.create_histogram(
             "idempotency.duration",
             "s",
@@ -92,6 +97,8 @@ class Requests:
     def start_at_nought(self, profiles: Iterable[str]) -> None:
         """What happens for the first time shall be an increase: of a series that begins with 1, Prometheus sees none."""
         self.recoveries.add(0)
+        for act in Act:
+            self.resolutions.add(0, {"idempotency.act": act.value})
         for profile in profiles:
             self.takeovers.add(0, {"idempotency.profile": profile})
             for outcome in OUTCOMES:
@@ -120,6 +127,9 @@ class Requests:
 
     def recovered(self, sender: Any, **_: Any) -> None:
         self.recoveries.add(1)
+
+    def resolved(self, sender: Any, how: str, **_: Any) -> None:
+        self.resolutions.add(1, {"idempotency.act": how})
 
     def _ended(self, outcome: str, sender: Any, request: Any, operation: Operation | None) -> None:
         labels = {"idempotency.outcome": outcome, "idempotency.profile": _profile(sender)}

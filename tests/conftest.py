@@ -1,11 +1,13 @@
 """What every test may need: the in-process database, and live servers for those that ask."""
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support import services
+from tests.suites import ONCE
+from tests.support import emptying, services
 from tests.support.fixtures import (
     barriers,
     behind_proxy,
@@ -21,8 +23,10 @@ from tests.support.fixtures import (
 
 __all__ = ["barriers", "behind_proxy", "crowded", "key", "live", "postgres", "proxied", "served", "servers", "sqlite"]
 
-# They ask no database. `make test` runs them once, with SQLite, and a plain pytest does, too.
-collect_ignore = ["model", "gateways"] if os.environ.get("IDEMPOTENCY_TEST_DB") in ("postgresql", "mariadb") else []
+# What a browser shows is the same on all databases, and its tests are dear: PostgreSQL and SQLite have them.
+IN_A_BROWSER = "desk/*_browser.py"
+collect_ignore_glob = [IN_A_BROWSER] if os.environ.get("IDEMPOTENCY_TEST_DB") == "mariadb" else []
+collect_ignore = ONCE if os.environ.get("IDEMPOTENCY_TEST_ONCE") == "elsewhere" else []
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +44,22 @@ def django_db_modify_db_settings() -> None:
         place = server.database(database["NAME"])
         database.update(place)
         connections[alias].settings_dict.update(place)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tables_are_emptied_by_delete() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        emptying.delete_instead_of_truncate(patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def incidents_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test count against another's flood, nor write what another's rolled back transaction has left waiting."""
+    from django_idempotency import incidents
+
+    monkeypatch.setattr(incidents, "_flood", type(incidents._flood)())
+    incidents._waiting.clear()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

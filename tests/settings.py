@@ -61,6 +61,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "tests.bank.auth.HeaderUserMiddleware",
+    "tests.desk.csp.PolicyMiddleware",
 ]
 
 TEMPLATES = [

@@ -1,6 +1,8 @@
 """The commands: what they pass on, what they print, what they refuse."""
 
 import json
+import re
+import uuid
 from datetime import timedelta
 from io import StringIO
 from types import SimpleNamespace
@@ -9,6 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_idempotency.maintenance import Purged
+from django_idempotency.management.commands.idempotency_purge import rate
 from django_idempotency.management.progress import PAUSE, Progress
 from django_idempotency.models import IdempotencyRecord, IdempotencyStep
 from django_idempotency.operations.recovery import RESUMES
@@ -18,6 +21,7 @@ from tests.support.records import HOUR, completed, states, stored, tombstone
 pytestmark = pytest.mark.django_db
 
 RESUMED = "resumed: completed 0, postponed 0, parked 0\n"
+NOTHING = "incidents 0, messages 0, approvals 0, bulk_acts 0, steps 0"
 WOULD = "would recover: released 1, doubtful 0\nwould resume: completed 0, postponed 0, parked 0\n"
 
 
@@ -32,13 +36,18 @@ class TestPurge:
     def test_it_purges_and_sums_up(self):
         tombstone(forgotten=HOUR)
         completed(expired=HOUR, forgotten=-HOUR)
-        assert run("idempotency_purge") == ("purged: shrunk 1, deleted 1, incidents 0, messages 0\n", "")
+        out, err = run("idempotency_purge")
+        assert re.fullmatch(
+            rf"purged: shrunk 1, deleted 1, {NOTHING}\n[\d,]+ rows a second\n",
+            out,
+        )
+        assert err == ""
         assert list(states().values()) == ["tombstone"]
 
     def test_a_dry_run_only_counts(self):
         kept = tombstone(forgotten=HOUR)
         assert run("idempotency_purge", "--dry-run") == (
-            "would purge: shrunk 0, deleted 1, incidents 0, messages 0\n",
+            f"would purge: shrunk 0, deleted 1, {NOTHING}\n",
             "",
         )
         assert states() == {kept.key: "tombstone"}
@@ -47,10 +56,7 @@ class TestPurge:
         tombstone(forgotten=HOUR)
         tombstone(forgotten=HOUR)
         _, err = run("idempotency_purge", "--batch-size=1", verbosity=2)
-        assert (
-            err
-            == "so far: shrunk 0, deleted 1, incidents 0, messages 0\nso far: shrunk 0, deleted 2, incidents 0, messages 0\n"
-        )
+        assert err == f"so far: shrunk 0, deleted 1, {NOTHING}\nso far: shrunk 0, deleted 2, {NOTHING}\n"
 
     def test_nothing_is_told_at_verbosity_0(self):
         tombstone(forgotten=HOUR)
@@ -66,15 +72,18 @@ class TestPurge:
     def test_the_database_can_be_named(self):
         kept = tombstone(forgotten=HOUR)
         tombstone(forgotten=HOUR, using="other")
-        assert (
-            run("idempotency_purge", "--database=other")[0] == "purged: shrunk 0, deleted 1, incidents 0, messages 0\n"
-        )
+        out, _ = run("idempotency_purge", "--database=other")
+        assert out.startswith(f"purged: shrunk 0, deleted 1, {NOTHING}\n")
         assert states() == {kept.key: "tombstone"}
 
     @pytest.mark.parametrize("command", [["idempotency_purge"], ["idempotency_recover"], ["idempotency_show", "key"]])
     def test_an_unknown_database_is_refused(self, command):
         with pytest.raises(CommandError, match="invalid choice: 'nowhere'"):
             run(*command, "--database=nowhere")
+
+    @pytest.mark.parametrize(("seconds", "said"), [(2.0, "50,000"), (0.0, "100,000,000")])
+    def test_the_rate_is_over_all_that_was_purged(self, seconds, said):
+        assert rate(Purged(shrunk=60_000, deleted=39_998, incidents=1, messages=1), seconds) == f"{said} rows a second"
 
 
 class TestProgress:
@@ -85,10 +94,7 @@ class TestProgress:
         progress = Progress(stream, verbosity=1)
         for deleted in (1, 2, 3, 4):
             progress(Purged(deleted=deleted))
-        assert (
-            stream.getvalue()
-            == "so far: shrunk 0, deleted 2, incidents 0, messages 0so far: shrunk 0, deleted 4, incidents 0, messages 0"
-        )
+        assert stream.getvalue() == f"so far: shrunk 0, deleted 2, {NOTHING}so far: shrunk 0, deleted 4, {NOTHING}"
 
 
 class TestRecover:
@@ -189,7 +195,8 @@ class TestResolve:
     @pytest.mark.parametrize(
         ("word", "fault"),
         [
-            (["--go-on"], "evidence must not be empty"),
+            (["--go-on", "--by=ada"], "evidence must not be empty"),
+            (["--go-on", "--evidence=line 7"], "by must not be empty"),
             (["--returned={"], "must be JSON"),
             (["--go-on", "--never-happened"], "not allowed with"),
         ],
@@ -199,9 +206,9 @@ class TestResolve:
             run("idempotency_resolve", waiting, *word)
         assert IdempotencyRecord.objects.get().state == "unknown"
 
-    def test_what_is_no_operation_is_not_shown(self):
-        with pytest.raises(CommandError, match="There is no durable operation"):
-            run("idempotency_resolve", str(stored("unknown").pk))
+    def test_what_is_not_there_is_not_shown(self):
+        with pytest.raises(CommandError, match="There is no record"):
+            run("idempotency_resolve", str(uuid.uuid4()))
 
 
 def left_behind():
@@ -252,12 +259,22 @@ class TestShow:
         assert caught.value.returncode == 1
 
     def test_what_a_client_sent_does_not_command_the_terminal(self):
-        body = "\x1b[2Jé\n".encode() + b"\xff"
+        body = "\x1b[2Jé\n".encode()
         completed(expired=-HOUR, forgotten=-2 * HOUR, key="k", path="/\x1b]0;x\x07", body=body)
         out, _ = run("idempotency_show", "k", "--body")
         assert "\x1b" not in out
         assert "\x07" not in out
-        assert out.endswith("\\x1b[2Jé\n\\xff\n")
+        assert out.endswith("\\x1b[2Jé\n")
+
+    def test_what_is_stored_is_shown_masked_and_bytes_are_only_counted(self):
+        masked = {"body": b'{"card": "4111111111111111"}', "headers": '[["X-Api-Key", "s3cret"]]'}
+        completed(expired=-HOUR, forgotten=-2 * HOUR, key="card", **masked)
+        completed(expired=-HOUR, forgotten=-2 * HOUR, key="bytes", body=b"\xff\x00")
+        out, _ = run("idempotency_show", "card", "--body")
+        assert "4111111111111111" not in out
+        assert "s3cret" not in out
+        assert "card" in out
+        assert "2 bytes that are no text" in run("idempotency_show", "bytes", "--body")[0]
 
     @pytest.mark.django_db(databases=["default", "other"])
     def test_the_database_can_be_named(self):

@@ -1,6 +1,8 @@
 """The IDEMPOTENCY setting: each setting's type, what is said about a wrong one, and when it is read."""
 
 from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -21,16 +23,18 @@ def view(request):
 RIGHT = [
     *[("BACKEND", value) for value in ("django_idempotency.backends.MemoryBackend", MemoryBackend)],
     *[("DATABASE", value) for value in ("other", None)],
+    *[("CACHE", value) for value in ("default", None)],
+    *[("MAX_LIVE_KEYS", value) for value in (1, 10_000, None)],
     *[("NAMESPACE", value) for value in ("payments", "n" * 100, "Zahlungen für é")],
     *[("CLAIM", value) for value in ("committed", "joined")],
     *[(name, "X-Header") for name in ("HEADER", "REPLAYED_HEADER")],
     *[(name, value) for name in ("REQUIRED", "STRICT_KEYS", "UUID_KEYS", "STORE_REQUEST") for value in (True, False)],
     *[(name, timedelta(0)) for name in ("TOMBSTONE", "WAIT", "JOIN_TIMEOUT")],
     *[(name, HOUR) for name in ("RETENTION", "TOMBSTONE", "LEASE", "WAIT", "JOIN_TIMEOUT")],
-    *[(name, None) for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE")],
+    *[(name, None) for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "PRINCIPAL")],
     *[
         (name, value)
-        for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "FINGERPRINT")
+        for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "FINGERPRINT", "PRINCIPAL")
         for value in (view, "tests.test_conf.view")
     ],
     *[("FINGERPRINT", value) for value in ([], ["/sent_at", "/meta/at"], ("/sent_at",))],
@@ -38,17 +42,33 @@ RIGHT = [
     ("MAX_RESPONSE", 1),
     *[("MAX_REQUEST", value) for value in (0, 1024, None)],
     *[("REPLAY_HEADERS", value) for value in ([], ["X-Request-Id"], ("X-Request-Id",))],
+    *[("CALLBACK_HOSTS", value) for value in ([], ["hooks.shop.example"], ("hooks.shop.example:8443",))],
     *[("MASK", value) for value in ([], ["/customer/name", "/items/*/note"], ("/name",))],
     *[("ENCRYPTION_KEYS", value) for value in ([], ["a key"])],
-    *[(name, value) for name in ("AMOUNT", "CURRENCY") for value in (None, "/amount", view, "tests.test_conf.view")],
+    *[
+        (name, value)
+        for name in ("AMOUNT", "CURRENCY", "CALLBACK")
+        for value in (None, "/amount", view, "tests.test_conf.view")
+    ],
+    *[("COUNT_REQUESTS", value) for value in (True, False, None)],
+    *[("BULK_IN_CELERY", value) for value in (True, False)],
     ("PROBLEM_TYPES", "urn:problem:"),
+    *[("APPROVALS", value) for value in ({}, {"release": None, "go-on": {"EUR": Decimal("1000.50"), "JPY": 9}})],
+    *[("AUDIT_HEADS", value) for value in (None, "heads", Path("heads"))],
 ]
 
 WRONG = [
     *[("BACKEND", value) for value in (None, 1, MemoryBackend(Policy()))],
     *[("DATABASE", value) for value in (1, ["default"])],
+    *[("CACHE", value) for value in (1, ["default"])],
+    *[("MAX_LIVE_KEYS", value) for value in (0, True, 1.5, "10")],
     *[("NAMESPACE", value) for value in (None, 1, "", "n" * 101, "a\0b")],
     *[("CLAIM", value) for value in ("commited", None, True)],
+    *[
+        ("APPROVALS", value)
+        for value in (None, ["release"], {"relase": None}, {"release": 5}, {"release": {"EUR": 0.5}})
+    ],
+    *[("AUDIT_HEADS", value) for value in (5, b"heads", True)],
     *[(name, value) for name in ("HEADER", "REPLAYED_HEADER", "PROBLEM_TYPES") for value in (None, 1, b"X")],
     *[
         (name, value)
@@ -56,18 +76,25 @@ WRONG = [
         for value in (1, 0, None, "yes")
     ],
     *[(name, value) for name in ("RETENTION", "TOMBSTONE", "WAIT", "JOIN_TIMEOUT") for value in (60, None, -HOUR)],
+    *[("COUNT_REQUESTS", value) for value in (1, "yes")],
+    *[("BULK_IN_CELERY", value) for value in (1, None)],
     ("RETENTION", timedelta(0)),
     *[("LEASE", value) for value in (60, None, timedelta(seconds=0.5))],
-    *[(name, 1) for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "FINGERPRINT")],
+    *[(name, 1) for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "FINGERPRINT", "PRINCIPAL")],
     *[(name, "tests.test_conf.HOUR") for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "FINGERPRINT")],
     *[("FINGERPRINT", value) for value in (None, ["sent_at"], [1])],
     *[("MIN_KEY_LENGTH", value) for value in (0, 256, True, "8", None)],
     *[("MAX_RESPONSE", value) for value in (0, True, 1.5, None)],
     *[("MAX_REQUEST", value) for value in (-1, True, "1 MB")],
     *[("REPLAY_HEADERS", value) for value in ("X-Request-Id", [1], None)],
+    *[("CALLBACK_HOSTS", value) for value in ("hooks.shop.example", [1], None)],
     *[("MASK", value) for value in ("/name", ["name"], [1], None)],
     *[("ENCRYPTION_KEYS", value) for value in ("a key", [b"a key"], None)],
-    *[(name, value) for name in ("AMOUNT", "CURRENCY") for value in (1, ["/amount"], "tests.test_conf.HOUR")],
+    *[
+        (name, value)
+        for name in ("AMOUNT", "CURRENCY", "CALLBACK")
+        for value in (1, ["/amount"], "tests.test_conf.HOUR")
+    ],
 ]
 
 
@@ -180,6 +207,7 @@ class TestDecoratorArguments:
         "currency": view,
         "key": view,
         "rerun": True,
+        "dry_run": True,
     }
 
     def test_all_of_them_are_tested_here(self):

@@ -6,14 +6,17 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from http.cookiejar import CookieJar
 from pathlib import Path
 
 import pytest
 
 from tests.support import services
 from tests.support.databases import PostgresDatabase
+from tests.support.redis_servers import RedisServer
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -36,8 +39,12 @@ TITLES = [
     "Upkeep",
 ]
 
+PATIENCE = 280
+"""Seconds that a whole scenario may take: half a minute alone, and several where all of `make test` is at work."""
+
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(PATIENCE + 80),
     pytest.mark.skipif(
         any(
             importlib.util.find_spec(name) is None
@@ -77,7 +84,7 @@ class Demo:
     def play(self, *arguments: str) -> tuple[int, str]:
         """Return the exit status and what was printed."""
         process = self.start("--no-serve", *arguments)
-        printed, _ = process.communicate(timeout=100)
+        printed, _ = process.communicate(timeout=PATIENCE)
         return process.returncode, printed
 
     def end(self) -> None:
@@ -93,6 +100,17 @@ def postgresql() -> Iterator[PostgresDatabase]:
     database.drop()
 
 
+def logged_in(admin: str, name: str, password: str) -> urllib.request.OpenerDirector:
+    """A member of staff at a browser of sorts."""
+    cookies = CookieJar()
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+    opener.open(f"{admin}login/").close()
+    token = next(cookie.value for cookie in cookies if cookie.name == "csrftoken")
+    asked = {"username": name, "password": password, "csrfmiddlewaretoken": token, "next": "/admin/"}
+    opener.open(f"{admin}login/", urllib.parse.urlencode(asked).encode()).close()
+    return opener
+
+
 def titles(printed: str) -> list[str]:
     return re.findall(r"^\d+\. (.+)\n-+$", printed, re.MULTILINE)
 
@@ -102,6 +120,11 @@ def test_every_expectation_of_the_scenario_holds(demo: Demo) -> None:
     assert status == 0, printed
     assert titles(printed) == TITLES
     assert "FAILED" not in printed
+    sent = re.search(r"sent +(\d+) requests", printed)
+    assert sent
+    assert int(sent[1]) > 300
+    for held in ("open incidents: 4 mismatch, 2 failed, 2 abandoned, 2 unknown", "the audit verifies"):
+        assert f"  ok        {held}\n" in printed
 
 
 def test_the_scenario_holds_on_postgresql_too(demo: Demo, postgresql: PostgresDatabase) -> None:
@@ -111,6 +134,18 @@ def test_the_scenario_holds_on_postgresql_too(demo: Demo, postgresql: PostgresDa
     status, printed = demo.play("--postgresql")
     assert status == 0, printed
     assert titles(printed) == TITLES
+
+
+def test_the_scenario_holds_with_redis_in_front_of_the_database(demo: Demo) -> None:
+    server = RedisServer()
+    demo.environment |= {"REDIS_URL": server.url}
+    status, printed = demo.play("--redis")
+    entries = re.search(r"redis +(\d+) entries", printed)
+    assert status == 0, printed
+    assert titles(printed) == TITLES
+    assert entries
+    assert len(server.ask("KEYS", "demo-*")) >= int(entries[1]) > 0
+    server.close()
 
 
 def test_payments_without_the_decorator_fail_the_scenario(demo: Demo) -> None:
@@ -129,9 +164,14 @@ def test_the_server_stays_up_until_it_is_interrupted(demo: Demo) -> None:
         lines.append(line)
         if line.startswith("  log-in"):
             break
-    admin = next(line.split()[1] for line in lines if line.startswith("  admin"))
-    with urllib.request.urlopen(admin) as page:
-        assert "Django administration" in page.read().decode()
+    admin, desk = (
+        next(line.split()[1] for line in lines if line.startswith(f"  {name}")) for name in ("admin", "desk")
+    )
+    password = lines[-1].split()[-1]
+    shown = {
+        name: logged_in(admin, name, password).open(desk).read().decode() for name in ("support", "finance", "admin")
+    }
+    assert [name for name, page in shown.items() if "Mismatches" not in page or "Awaiting approval" not in page] == []
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 0

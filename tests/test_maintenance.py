@@ -8,10 +8,12 @@ from django.db.models.signals import pre_delete
 from django.utils import timezone
 
 from django_idempotency import maintenance
-from django_idempotency.maintenance import Purged, Recovered, purge, recover
+from django_idempotency.maintenance import Purged, Recovered, due, purge, recover
 from django_idempotency.models import IdempotencyRecord
 from django_idempotency.signals import recovered
+from tests.maintenance.gaps import meanwhile
 from tests.support.records import HOUR, completed, states, stored, tombstone
+from tests.support.threads import before
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,23 +26,6 @@ def again(record, **columns):
     new |= {"status": None, "headers": "", "body": None, "expires_at": None, "forget_at": None, **columns}
     unchanged = {name: getattr(record, name) for name in ("id", "namespace", "scope", "key", "fingerprint", "method")}
     return IdempotencyRecord.objects.create(path=record.path, **{**unchanged, **new})
-
-
-@pytest.fixture
-def meanwhile(monkeypatch):
-    """Let something happen once, between choosing and acting."""
-
-    def arrange(happens):
-        act, waiting = maintenance._apply, [happens]
-
-        def apply(*args):
-            if waiting:
-                waiting.pop()()
-            return act(*args)
-
-        monkeypatch.setattr(maintenance, "_apply", apply)
-
-    return arrange
 
 
 @pytest.fixture
@@ -145,41 +130,45 @@ class TestPurge:
             purge(batch_size=batch_size)
 
     def test_work_is_found_through_the_index(self):
-        due = maintenance._expired(maintenance.records_in(None)).order_by("due_at")
+        found = maintenance.records_in(None).filter(due.expired(maintenance.records_in(None))).order_by("due_at")
         with transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute("SET LOCAL enable_seqscan = off")
-            assert IdempotencyRecord._meta.indexes[1].name in due.explain()
+            assert IdempotencyRecord._meta.indexes[1].name in found.explain()
 
 
 class TestPurgeAgainstClaims:
-    def test_a_tombstone_claimed_again_after_it_was_chosen_survives(self, meanwhile):
+    def test_a_tombstone_claimed_again_after_it_was_chosen_survives(self):
         old = tombstone(forgotten=HOUR)
-        meanwhile(lambda: again(old))
-        assert purge() == Purged()
+        with meanwhile(lambda: again(old), old):
+            assert purge() == Purged()
         assert states() == {old.key: "processing"}
 
-    def test_a_forgotten_answer_given_anew_after_it_was_chosen_survives(self, meanwhile):
+    def test_a_forgotten_answer_given_anew_after_it_was_chosen_survives(self):
         old = completed(expired=2 * HOUR, forgotten=HOUR)
         later = timezone.now() + HOUR
-        meanwhile(lambda: again(old, state="completed", status=200, body=b"new", expires_at=later, forget_at=later))
-        assert purge() == Purged()
+        with meanwhile(
+            lambda: again(old, state="completed", status=200, body=b"new", expires_at=later, forget_at=later), old
+        ):
+            assert purge() == Purged()
         assert bytes(IdempotencyRecord.objects.get().body) == b"new"
 
-    def test_an_expired_answer_claimed_again_after_it_was_chosen_is_not_shrunk(self, meanwhile):
+    def test_an_expired_answer_claimed_again_after_it_was_chosen_is_not_shrunk(self):
         old = completed(expired=HOUR, forgotten=-HOUR)
-        meanwhile(lambda: again(old))
-        assert purge() == Purged()
+        with meanwhile(lambda: again(old), old):
+            assert purge() == Purged()
         assert states() == {old.key: "processing"}
 
-    def test_an_expired_answer_given_anew_after_it_was_chosen_is_not_shrunk(self, meanwhile):
+    def test_an_expired_answer_given_anew_after_it_was_chosen_is_not_shrunk(self):
         old = completed(expired=HOUR, forgotten=-HOUR)
         later = timezone.now() + HOUR
-        meanwhile(lambda: again(old, state="completed", status=200, body=b"new", expires_at=later, forget_at=later))
-        assert purge() == Purged()
+        with meanwhile(
+            lambda: again(old, state="completed", status=200, body=b"new", expires_at=later, forget_at=later), old
+        ):
+            assert purge() == Purged()
         assert bytes(IdempotencyRecord.objects.get().body) == b"new"
 
-    def test_a_receiver_of_django_s_signals_does_not_make_deleting_inexact(self, meanwhile):
+    def test_a_receiver_of_django_s_signals_does_not_make_deleting_inexact(self):
         """Django's delete() would read the records for the receiver, then delete by primary key alone."""
 
         def receive(**kwargs):
@@ -239,7 +228,7 @@ class TestRecover:
 
     def test_the_least_age_is_the_guard_of_the_protocol(self, monkeypatch):
         asked = []
-        monkeypatch.setattr(maintenance, "ago", lambda records, age: asked.append(age) or timezone.now())
+        monkeypatch.setattr(due, "ago", lambda records, age: asked.append(age) or timezone.now())
         recover(older_than=timedelta(0))
         assert asked == [timedelta(seconds=1)]
 
@@ -299,49 +288,50 @@ class TestRecoverAgainstClaims:
         assert recover(batch_size=1) == Recovered(released=1)
         assert states() == {held.key: "processing"}
 
-    def test_a_key_claimed_again_after_it_was_chosen_survives(self, meanwhile, heard):
+    def test_a_key_claimed_again_after_it_was_chosen_survives(self, heard):
         old = stored("processing")
-        meanwhile(lambda: again(old, claimed_at=old.claimed_at))
-        assert recover() == Recovered()
+        with meanwhile(lambda: again(old, claimed_at=old.claimed_at), old):
+            assert recover() == Recovered()
         assert states() == {old.key: "processing"}
         assert heard == []
 
     @pytest.mark.parametrize("change", [{"token": 1}, {"state": "completed"}, {"state": "unknown"}])
-    def test_a_claim_that_went_on_after_it_was_chosen_is_not_released(self, meanwhile, heard, change):
+    def test_a_claim_that_went_on_after_it_was_chosen_is_not_released(self, heard, change):
         old = stored("processing")
-        meanwhile(lambda: IdempotencyRecord.objects.filter(pk=old.pk).update(**change))
-        assert recover() == Recovered()
+        with meanwhile(lambda: IdempotencyRecord.objects.filter(pk=old.pk).update(**change), old):
+            assert recover() == Recovered()
         assert len(states()) == 1
         assert heard == []
 
     @pytest.mark.parametrize("change", [{"state": "completed"}, {"claim": 99_999}])
-    def test_a_doubtful_claim_that_went_on_after_it_was_chosen_is_left_alone(self, meanwhile, change):
+    def test_a_doubtful_claim_that_went_on_after_it_was_chosen_is_left_alone(self, change):
         old = stored("processing", token=1)
-        meanwhile(lambda: IdempotencyRecord.objects.filter(pk=old.pk).update(**change))
-        assert recover() == Recovered()
+        with meanwhile(lambda: IdempotencyRecord.objects.filter(pk=old.pk).update(**change), old):
+            assert recover() == Recovered()
         assert states() == {old.key: change.get("state", "processing")}
 
 
 class TestConflicts:
-    def failing(self, monkeypatch, sqlstate):
-        def execute_sql(*args, **kwargs):
-            raise OperationalError("could not serialize access") from self.cause(sqlstate)
+    @staticmethod
+    def failing(sqlstate):
+        """The statement that shrinks fails."""
 
-        monkeypatch.setattr("django.db.models.sql.compiler.SQLUpdateCompiler.execute_sql", execute_sql)
+        def fail():
+            raise OperationalError("could not serialize access") from type(
+                "Fault", (Exception,), {"sqlstate": sqlstate}
+            )()
 
-    def cause(self, sqlstate):
-        return type("Fault", (Exception,), {"sqlstate": sqlstate})()
+        return before("complete", fail)
 
-    def test_a_serialization_failure_leaves_the_batch_for_the_next_run(self, monkeypatch):
+    def test_a_serialization_failure_leaves_the_batch_for_the_next_run(self):
         old = completed(expired=HOUR, forgotten=-HOUR)
-        self.failing(monkeypatch, "40001")
-        assert purge() == Purged()
+        with self.failing("40001"):
+            assert purge() == Purged()
         assert states() == {old.key: "completed"}
 
-    def test_any_other_failure_is_raised(self, monkeypatch):
+    def test_any_other_failure_is_raised(self):
         completed(expired=HOUR, forgotten=-HOUR)
-        self.failing(monkeypatch, "53100")
-        with pytest.raises(OperationalError):
+        with self.failing("53100"), pytest.raises(OperationalError):
             purge()
 
 

@@ -53,6 +53,10 @@ class TestWheel:
         found = [name for name in shipped if name.startswith(f"django_idempotency/{folder}/")]
         assert len(found) > 1
 
+    @pytest.mark.parametrize("name", ["desk.css", "copy.js", "request.html", "django.mo"])
+    def test_it_holds_what_the_admin_shows_its_pages_with(self, shipped, name):
+        assert [path for path in shipped if path.endswith(f"/{name}")] != []
+
     def test_it_holds_the_vectors_of_the_conformance_kit(self, shipped):
         found = {name for name in shipped if name.startswith("django_idempotency/conformance/vectors/")}
         assert len(found) == 48

@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from .base import BaseBackend
     from .db import DatabaseBackend
     from .memory import MemoryBackend
+    from .redis import RedisBackend
 
-__all__ = ["BaseBackend", "DatabaseBackend", "MemoryBackend"]
+__all__ = ["BaseBackend", "DatabaseBackend", "MemoryBackend", "RedisBackend"]
 
-_HOMES = {"BaseBackend": "base", "DatabaseBackend": "db", "MemoryBackend": "memory"}
+_HOMES = {"BaseBackend": "base", "DatabaseBackend": "db", "MemoryBackend": "memory", "RedisBackend": "redis"}
 
 
 def __getattr__(name: str) -> Any:

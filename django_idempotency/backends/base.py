@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -27,6 +28,9 @@ class BaseBackend(ABC):
     - a store that cannot be reached raises StoreUnavailable, before the work or after undoing it.
     """
 
+    terms: Mapping[str, Any] = MappingProxyType({})
+    """What an operation has to say of a lease where all claims of this store are leases: `lease` and `rerun`."""
+
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
 
@@ -35,8 +39,9 @@ class BaseBackend(ABC):
         """
         Run the work if nobody has and nobody does, and keep the answer it returns.
 
-        An exception out of the work frees the key and comes out of here unchanged. Again says that nothing was run and
-        that the engine should ask once more.
+        An exception out of the work frees the key and comes out of here unchanged; a store that cannot undo what the work
+        has done leaves the outcome unknown instead. Again says that nothing was run and that the engine should ask once
+        more.
         """
 
     def leases(self) -> LeaseStore:
@@ -61,4 +66,14 @@ class BaseBackend(ABC):
     @classmethod
     def check(cls, policy: Policy) -> list[CheckMessage]:
         """What is wrong with this backend under these settings, for Django's system checks."""
+        return []
+
+    @classmethod
+    def check_view(cls, policy: Policy, name: str, view: Any) -> list[CheckMessage]:
+        """What a protected view does that this backend does not protect, as far as can be seen."""
+        return []
+
+    @classmethod
+    def check_deployed(cls, policy: Policy) -> list[CheckMessage]:
+        """What is wrong with the store itself, for `check --deploy`."""
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -70,13 +70,22 @@ class Operation:
     path: str
     retention: timedelta
     tombstone: timedelta
-    request: RequestParts = RequestParts()
+    parts: Callable[[], RequestParts] = field(default=RequestParts, repr=False, compare=False)
+    """Makes what is stored of the request. A replay from a cache, and a store that keeps nothing of it, do without."""
     lease: timedelta = timedelta(0)
     """How long a claim made outside a transaction is exclusive."""
     rerun: bool = False
     """Whether running it twice does no harm."""
     durable: Durable | None = None
     """Whether its journal says how far it came, so that whoever comes next goes on from there."""
+    max_live_keys: int | None = None
+    """How many keys its scope may have in use; None: any number."""
+    patient: bool = False
+    """Whether it waits for a running first request, and so wants to know of its end at once."""
+
+    @property
+    def request(self) -> RequestParts:
+        return self.parts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,8 @@ class Ending:
     """Of the answer that was returned and is not kept."""
     error: str = ""
     """The name of the exception that ended it."""
+    unknown: bool = False
+    """Whether what it did stays done, and nobody knows what that is."""
 
     @property
     def failed(self) -> bool:
@@ -233,6 +244,8 @@ def run(store: Store, operation: Operation, work: Work, *, wait: float = 0) -> O
 
     `wait` is how many seconds to wait for a running first request instead of refusing at once.
     """
+    if wait:
+        operation = replace(operation, patient=True)
     deadline = time.monotonic() + wait
     pause = 0.02
     while True:
@@ -271,6 +284,10 @@ class Idempotency:
     attempt: int
     """1, or more when an earlier attempt died and this one took over."""
     seed: UUID
+    replayed_by: str = field(default="", kw_only=True)
+    """Who of the staff has sent the request again; empty for its client."""
+    dry_run: bool = field(default=False, kw_only=True)
+    """Whether all that the view writes is rolled back whatever it answers."""
 
     def derive(self, step: str) -> str:
         """

@@ -73,7 +73,7 @@ def _bare(header: str, *, strict: bool) -> str:
 
 def length_prefixed(parts: Iterable[bytes]) -> bytes:
     """The parts as one byte string that no other parts can give: ("ab", "c") and ("a", "bc") differ."""
-    return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(8, "big") + part for part in parts])
 
 
 def record_id(namespace: str, scope: str, key: str) -> UUID:

@@ -7,6 +7,8 @@ running it twice does no harm.
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import Protocol
 
 from ..exceptions import InFlight, OutcomeUnknown, StoreUnavailable
@@ -26,6 +28,11 @@ from .engine import (
     Work,
     judge,
 )
+
+logger = logging.getLogger("django_idempotency")
+
+# How long to wait before the store is asked again to keep an answer, in seconds. The work is done: it is worth waiting for.
+PAUSES = (0.1, 1.0)
 
 
 class LeaseStore(Protocol):
@@ -86,6 +93,24 @@ def settle(store: LeaseStore, claim: Claim, snapshot: Snapshot | None) -> Outcom
         free = store.release(claim) or store.read(claim.operation) is None
         return Released(claim) if free else overtaken(store, claim, None)
     return Completed(claim) if store.complete(claim, snapshot) else overtaken(store, claim, snapshot)
+
+
+def settle_patiently(store: LeaseStore, claim: Claim, snapshot: Snapshot | None) -> Outcome:
+    """The same where the store cannot be reached at once, either: it is asked three times, then the outcome is unknown."""
+    for pause in (*PAUSES, None):
+        try:
+            return settle(store, claim, snapshot)
+        except StoreUnavailable as error:
+            logger.warning("The answer to %s could not be stored.", claim.operation.id, exc_info=True)
+            outcome = unsettled(claim, error)
+        if pause:
+            time.sleep(pause)
+    return outcome
+
+
+def unsettled(claim: Claim, error: StoreUnavailable) -> Refused:
+    """The answer where the store cannot be reached after the work: try again, if that does no harm."""
+    return Refused(error if claim.operation.rerun else OutcomeUnknown(operation=claim.operation.id))
 
 
 def overtaken(store: LeaseStore, claim: Claim, snapshot: Snapshot | None) -> Outcome:

@@ -59,11 +59,22 @@ class Migration(migrations.Migration):
                     "healed_at",
                     models.DateTimeField(help_text="When its key was seen to have completed after all.", null=True),
                 ),
+                (
+                    "open_since",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(models.When(healed_at=None, then=models.F("first_seen"))),
+                        output_field=models.DateTimeField(null=True),
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "idempotency incident",
                 "verbose_name_plural": "idempotency incidents",
-                "indexes": [models.Index(fields=["healed_at", "last_seen"], name="djidempotency_incident_open")],
+                "indexes": [
+                    models.Index(fields=["healed_at", "last_seen"], name="djidempotency_incident_open"),
+                    models.Index(fields=["kind", "open_since"], name="djidempotency_incident_kind"),
+                ],
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("record_id", "kind", "fingerprint"), name="djidempotency_incident_once"

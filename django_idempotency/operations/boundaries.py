@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import connections
 
 from ..core.engine import Operation
 from ..masking import DROPPED, verdict
@@ -60,19 +60,6 @@ def _names(data: Any) -> Iterator[str]:
         yield from map(str, data)
     for value in data.values() if isinstance(data, dict) else data if isinstance(data, list | tuple) else ():
         yield from _names(value)
-
-
-def refuse_transaction(fault: str) -> None:
-    """Raises ImproperlyConfigured inside a transaction, on whatever database. That of a TestCase does not count."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            continue
-        try:
-            # Django knows whether the transaction is only a test's.
-            with transaction.atomic(using=connection.alias, durable=True):
-                pass
-        except RuntimeError as exc:
-            raise ImproperlyConfigured(fault) from exc
 
 
 @contextmanager

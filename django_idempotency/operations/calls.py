@@ -12,6 +12,7 @@ from django.http import HttpResponse
 
 from ..backends.db import DatabaseBackend
 from ..backends.db.leases import PostgreSQLLeases
+from ..backends.transactions import refuse_transaction
 from ..core import engine, fingerprints, keys
 from ..core.engine import Claim, Durable, Operation, Outcome, Refused, Replay
 from ..core.policies import Policy
@@ -19,7 +20,7 @@ from ..decorators import exchange_for
 from ..encryption import sealed
 from ..exceptions import KeyInvalid, StoreUnavailable
 from .answers import Respond, answered, as_json
-from .boundaries import refuse_secrets, refuse_transaction
+from .boundaries import refuse_secrets
 from .definitions import DurableOperation
 from .postgresql import PostgreSQLOperations
 from .runs import Ran, Runner

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -15,19 +16,20 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import F, Q
 
+from .. import incidents
 from ..backends.db import DatabaseBackend
 from ..backends.db.dialects import Records
 from ..backends.db.errors import Held, Unclear, own_statement
+from ..backends.transactions import refuse_transaction
 from ..conf import get_policy
 from ..core.engine import Claim, Durable, Operation, Refused, RequestParts
 from ..core.policies import Policy
 from ..core.states import State
 from ..exceptions import OutcomeUnknown
 from ..maintenance import CHOSEN, ago, records_in
-from .boundaries import refuse_transaction
 from .calls import resolved, store_of
 from .definitions import find
-from .runs import Runner, missing
+from .runs import Runner, missing, pause_after
 
 logger = logging.getLogger("django_idempotency")
 
@@ -100,7 +102,7 @@ def _resumed(records: Records, row: dict[str, Any]) -> str:
         runner = _runner(row, records.db)
     except ImproperlyConfigured:
         logger.exception("Operation %s cannot go on under these settings.", row["id"])
-        return "postponed"
+        return _misconfigured(records, row)
     claim = _taken_up(records, row, runner.policy)
     if claim is None:
         return ""
@@ -112,6 +114,21 @@ def _resumed(records: Records, row: dict[str, Any]) -> str:
     if isinstance(outcome, Refused):
         return "parked" if isinstance(outcome.error, OutcomeUnknown) else "postponed"
     return "completed"
+
+
+def _misconfigured(records: Records, row: dict[str, Any]) -> str:
+    """Count the attempt and tell the staff, whose it is in the end. The rules are the default ones: its own are faulty."""
+    policy = replace(get_policy(), database=records.db)
+    runner = Runner(store_of(DatabaseBackend(policy), policy), policy, missing)
+    claim = _taken_up(records, row, policy)
+    if claim is None:
+        return ""
+    if row["resumes"] >= RESUMES:
+        runner.give_up(claim, row["resumes"])
+        return "parked"
+    claim.ending.error = ImproperlyConfigured.__name__
+    runner.store.postpone(claim, pause_after(row["resumes"]), incidents.failure(claim))
+    return "postponed"
 
 
 def _runner(row: dict[str, Any], alias: str) -> Runner:
@@ -149,6 +166,6 @@ def next_claim(row: dict[str, Any], policy: Policy) -> Claim:
         tombstone=policy.tombstone,
         lease=policy.lease,
         durable=Durable(name=row["operation"], input=None),
-        request=RequestParts(amount=row["amount"], currency=row["currency"]),
+        parts=partial(RequestParts, amount=row["amount"], currency=row["currency"]),
     )
     return Claim(operation=operation, number=row["claim"], attempt=row["token"] + 1)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .. import doors, signals
+from .. import doors, on_behalf, signals
 from ..core.engine import Claim, Completed, Durable, Operation, Outcome
 from ..exceptions import IdempotencyError
 from ..http import SAFE_METHODS
@@ -24,13 +23,13 @@ class OperationService(Service):
         if exchange.http.method in SAFE_METHODS:
             raise ImproperlyConfigured(f"A durable operation has effects, and {exchange.http.method} must have none.")
         try:
-            operation = exchange.operation(self._key())
+            operation = exchange.operation(self._key(), durable=durable, lease=exchange.policy.lease)
         except IdempotencyError as error:
             return self._refuse(error, None)
         exchange.refuse_nested(operation)
+        on_behalf.refuse_changed(exchange.http, operation, exchange.policy)
         self._refuse_second(durable.name)
         exchange.authorize()
-        operation = replace(operation, durable=durable, lease=exchange.policy.lease)
         return self._answer(operation, self._ran(run(operation)))
 
     def _refuse_second(self, name: str) -> None:
@@ -42,6 +41,7 @@ class OperationService(Service):
 
     def begun(self, claim: Claim) -> None:
         """The function is about to run for this claim."""
+        on_behalf.begin(self.exchange.http)
         self._send(signals.claimed, operation=claim.operation, attempt=claim.attempt)
 
     def _key(self) -> str:

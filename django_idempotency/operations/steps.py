@@ -15,13 +15,14 @@ from uuid import uuid5
 from django.core.exceptions import ImproperlyConfigured
 
 from .. import outbox
+from ..backends.transactions import refuse_transaction
 from ..core import keys
 from ..core.engine import Claim
 from ..core.journal import Kind, Step, may_be_sent, refuse_change, refuse_end
 from ..exceptions import OutcomeUnknown, StoreUnavailable
+from ..heartbeats import Heart
 from .answers import Respond, as_json
-from .boundaries import no_writes, refuse_limits, refuse_secrets, refuse_transaction
-from .heartbeats import Heart
+from .boundaries import no_writes, refuse_limits, refuse_secrets
 from .store import Answer, Lost, Operations, Progress
 
 TIMEOUT = 20.0

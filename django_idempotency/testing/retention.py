@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 from .. import conf
 from ..backends.db import database
 from ..models import IdempotencyRecord
+from ..replays import removals
 
 MEMORY = "Keys in MemoryBackend expire by its clock: replace MemoryBackend.now for the length of a test."
 
@@ -42,6 +43,7 @@ def _age(key: str, until: str) -> None:
     if not found:
         raise LookupError(f"No database has an answer under the key {key!r}. {MEMORY}")
     for record in found:
+        removals.forget(str(record._state.db), [record.pk])
         by = getattr(record, until) - record.now
         for name in ("claimed_at", "completed_at", "expires_at", "forget_at"):
             setattr(record, name, getattr(record, name) - by)

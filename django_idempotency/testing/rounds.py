@@ -126,7 +126,7 @@ class Rounds:
         if staged.operation is None or not staged.happened:
             _fail(
                 "The crash could not be staged: the request committed no transaction together with its answer.",
-                "That is so with MemoryBackend, with coroutine views and with a server in another process: "
+                "That is so with MemoryBackend and RedisBackend, with coroutine views and with a server in another process: "
                 "pass crashes=False there.",
                 "no-crash",
             )

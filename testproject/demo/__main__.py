@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _leave)
     try:
         with stage.fresh_folder() as folder, FakeGateway() as gateway:
-            stage.configure(folder, gateway.url, postgresql=options.postgresql)
+            stage.configure(folder, gateway.url, postgresql=options.postgresql, redis=options.redis)
             django.setup()
             from .show import show  # imports models, which Django is only now ready for
 
@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
         "--postgresql",
         action="store_true",
         help="use the PostgreSQL database that PGDATABASE names, instead of a fresh SQLite one",
+    )
+    parser.add_argument(
+        "--redis",
+        action="store_true",
+        help="answer retries from the Redis that REDIS_URL names (redis://127.0.0.1:6379), in front of the database",
     )
     return parser
 

@@ -1,7 +1,9 @@
-"""Workers that die in the middle of a payment, once for each time that one is asked to."""
+"""Workers that die in the middle of a payment, once for each time that one is asked to, and a gateway that is down."""
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,23 @@ from django_idempotency.gateways.example import ExampleGateway
 from testproject.payments.gateway import PretendGateway, Transfer
 
 
+class GatewayDown(Exception):
+    """Nobody can pay, and no money is given back."""
+
+
 class DeadlyGateway(PretendGateway):
-    """Charges, then kills the process where the fuse lies: the money has moved, nobody knows."""
+    """
+    Charges, then kills the process where the fuse lies: the money has moved, nobody knows.
+
+    During an outage it does nothing at all.
+    """
+
+    def refund(self, *, amount: int, idempotency_key: str) -> Transfer:
+        refuse_outage()
+        return super().refund(amount=amount, idempotency_key=idempotency_key)
 
     def charge(self, *, amount: int, card: str, idempotency_key: str) -> Transfer:
+        refuse_outage()
         transfer = super().charge(amount=amount, card=card, idempotency_key=idempotency_key)
         burn(settings.DEMO_FUSE)
         return transfer
@@ -38,6 +53,21 @@ class DeadlyCardGateway(ExampleGateway):
 def kill_before_the_ledger(**_: Any) -> None:
     """In the last phase of a payment by card: its charge is in the journal, its payment not in the ledger."""
     burn(fuse_at("record"))
+
+
+@contextmanager
+def outage() -> Iterator[None]:
+    """Meanwhile the gateway is down, for all processes."""
+    fuse_at("outage").touch()
+    try:
+        yield
+    finally:
+        fuse_at("outage").unlink()
+
+
+def refuse_outage() -> None:
+    if fuse_at("outage").exists():
+        raise GatewayDown
 
 
 def fuse_at(moment: str) -> Path:

@@ -25,7 +25,7 @@ def _show(play: Play, incident: IdempotencyIncident) -> None:
     first, other = (bytes(body or b"").decode() for body in (incident.first_body, incident.request_body))
     play.report.print()
     play.report.line(
-        "incident", f"{incident.kind}, {incident.amount:.0f} {incident.currency}, seen {incident.counter} times"
+        "incident", f"{incident.kind}, {incident.amount:.2f} {incident.currency}, seen {incident.counter} times"
     )
     play.report.line("first", first)
     play.report.line("other", other)

@@ -1,4 +1,4 @@
-"""The scenario: the steps in their order, and whether the books agree at the end."""
+"""The scenario: the steps in their order, whether the books agree at the end, and a day for the staff."""
 
 import http.client
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from . import cards, doors, inbox, steps
 from .books import money
+from .day import a_day
 from .play import Play
 from .upkeep import upkeep
 
@@ -121,6 +122,7 @@ def run(play: Play) -> bool:
         except (OSError, http.client.HTTPException) as error:
             play.report.expect("the step to finish", False, repr(error))
     _close_the_books(play)
+    a_day(play)
     play.report.verdict()
     return not play.report.failures
 

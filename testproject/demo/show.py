@@ -5,11 +5,15 @@ import os
 import sys
 from pathlib import Path
 
+from django.conf import settings
+from django.core.cache import caches
+
 from django_idempotency.gateways.fake import FakeGateway
 
 from . import scenario
 from .cast import Cast, assemble
 from .client import Client
+from .day import explore
 from .play import GOOD_CARD, Play
 from .report import BOLD, Report
 from .server import Server
@@ -22,8 +26,9 @@ def show(folder: Path, gateway: FakeGateway, *, serve: bool, unprotected: bool) 
     with Server(folder / "server.log") as server:
         play = _play(cast, server, gateway, report, unprotected=unprotected)
         held = scenario.run(play)
+        _tell_of_redis(report)
         if serve:
-            _serve(cast, server, report)
+            _serve(cast, server, play)
     return held
 
 
@@ -45,10 +50,18 @@ def _play(cast: Cast, server: Server, gateway: FakeGateway, report: Report, *, u
     )
 
 
-def _serve(cast: Cast, server: Server, report: Report) -> None:
+def _tell_of_redis(report: Report) -> None:
+    if "replays" in settings.CACHES:
+        entries = len(caches["replays"].keys("*"))  # type: ignore[attr-defined]
+        report.line("redis", f"{entries} entries in front of the database, for further retries")
+
+
+def _serve(cast: Cast, server: Server, play: Play) -> None:
+    report = play.report
     report.print()
     report.print("The server is still running; Ctrl-C ends it.", BOLD)
     report.line("admin", f"{server.url}/admin/")
+    explore(play, server.url, cast.password)
     report.line("log-in", f"{cast.admin}, password {cast.password}")
     report.line("pay", f"curl -i {server.url}/api/payments/ \\")
     for option in _curl_options(cast):

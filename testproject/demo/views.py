@@ -1,5 +1,8 @@
+import json
 import uuid
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,3 +24,9 @@ class UnprotectedPaymentViewSet(PaymentViewSet):
 
     def create(self, request: Request) -> Response:
         return self.pay(request, charge_key=str(uuid.uuid4()))
+
+
+def amount_asked(request: Any) -> Decimal:
+    """What the staff is told of a request's money: in euros, say, where the API speaks of cents."""
+    asked: Any = request.data if isinstance(request, Request) else request.POST or json.loads(request.body)
+    return Decimal(int(asked["amount"])) / 100

@@ -2,6 +2,8 @@
 
 import sys
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -15,9 +17,12 @@ POINTS = "tests.asgi.points.points_middleware"
 CHAINS = {"coroutines": [POINTS], "a synchronous middleware": ["tests.bank.auth.HeaderUserMiddleware", POINTS]}
 
 
-def uvicorn(listener: int, workers: int, threads: int) -> list[str]:
-    """Return the command. A stopped worker must not be replaced before the test has seen what it does."""
-    options = ["--lifespan=off", "--log-level=warning", "--timeout-worker-healthcheck=60"]
+def uvicorn(listener: int, workers: int, threads: int, healthcheck: int = 5) -> list[str]:
+    """
+    Return the command. uvicorn waits `healthcheck` seconds for each worker to say that it lives: also for one that is
+    killed just after it was asked, and replaces none meanwhile.
+    """
+    options = ["--lifespan=off", "--log-level=warning", f"--timeout-worker-healthcheck={healthcheck}"]
     return [
         *(sys.executable, "-m", "uvicorn", "tests.asgi.application:application"),
         *(f"--fd={listener}", f"--workers={workers}", *options),
@@ -26,9 +31,18 @@ def uvicorn(listener: int, workers: int, threads: int) -> list[str]:
 
 def start(servers: Servers, vendor: str, chain: str = "coroutines") -> Live:
     """Return the uvicorn on a database, started by the first test that asks for it."""
+    return servers.get(vendor, command=uvicorn, **settings(vendor, chain))
+
+
+def start_own(servers: Servers, vendor: str) -> Live:
+    """Return a uvicorn for a test that stops workers, which replaces none before the test has seen what it does."""
+    patient = partial(uvicorn, healthcheck=60)
+    return servers.start(servers.databases.new(vendor), command=patient, **settings(vendor, "coroutines"))
+
+
+def settings(vendor: str, chain: str) -> dict[str, Any]:
     profile = {"JOIN_TIMEOUT": timedelta(seconds=0.2)} if vendor == "sqlite" else {}
-    settings = {"ROOT_URLCONF": "tests.asgi.urls", "MIDDLEWARE": CHAINS[chain], "IDEMPOTENCY": {"default": profile}}
-    return servers.get(vendor, command=uvicorn, **settings)
+    return {"ROOT_URLCONF": "tests.asgi.urls", "MIDDLEWARE": CHAINS[chain], "IDEMPOTENCY": {"default": profile}}
 
 
 @pytest.fixture(params=services.chosen_databases())

@@ -2,10 +2,11 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
-from tests.asgi.conftest import start
+from tests.asgi.conftest import start_own
 from tests.asgi.test_live import unknown
 from tests.crashes.expectations import answer_lost, paid_once
 from tests.support.barriers import Barriers
@@ -18,6 +19,14 @@ VIEW = ["after-claim", "view", "view-done", "before-complete"]
 COMMIT = ["before-extend", "after-extend", "in-commit", "before-complete", "after-complete", "before-commit"]
 LAPSE = 4.0
 """Seconds for which to insist until a lease of one second has run out."""
+
+
+@pytest.fixture
+def own(servers: Servers, vendor: str) -> Iterator[Live]:
+    """A uvicorn for one test."""
+    live = start_own(servers, vendor)
+    yield live
+    servers.stop(live)
 
 
 def kill_at(live: Live, barriers: Barriers, path: str, key: str, point: str) -> None:
@@ -126,6 +135,10 @@ class TestCut:
 class TestStopped:
     """Neither a stopped process nor a blocked event loop extends its lease."""
 
+    @pytest.fixture
+    def asgi(self, own: Live) -> Live:
+        return own
+
     def test_a_stopped_view_loses_its_claim_and_may_not_say_that_it_succeeded(
         self, asgi: Live, barriers: Barriers, key: str
     ) -> None:
@@ -192,14 +205,11 @@ class TestStopped:
 
 
 @pytest.mark.parametrize("place", ["pay", "commit"])
-def test_a_server_told_to_stop_ends_its_requests_first(
-    servers: Servers, vendor: str, barriers: Barriers, key: str, place: str
-) -> None:
-    live = start(servers, vendor)
+def test_a_server_told_to_stop_ends_its_requests_first(own: Live, barriers: Barriers, key: str, place: str) -> None:
     gate = barriers.gate("view")
-    last = live.client.start(f"/async/{place}", key=key, at=gate)
+    last = own.client.start(f"/async/{place}", key=key, at=gate)
     held = gate.reached()
     os.kill(held.pid, signal.SIGTERM)
     held.release()
     assert last.result().status_code == 201
-    paid_once(live, f"/async/{place}", key)
+    paid_once(own, f"/async/{place}", key)

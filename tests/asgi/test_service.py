@@ -182,7 +182,7 @@ class TestSettling:
     def test_an_answer_that_cannot_be_stored_at_all_is_not_given(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("django_idempotency.coroutines.PAUSES", (0.0,))
+        monkeypatch.setattr("django_idempotency.core.leases.PAUSES", (0.0,))
         store.says["complete"] = [StoreUnavailable()]
         assert problem(run(pay)) == "outcome-unknown"
 

@@ -218,7 +218,7 @@ def test_an_answer_that_cannot_be_stored_is_asked_for_again_where_that_does_no_h
     async def view(request: Any) -> HttpResponse:
         return HttpResponse()
 
-    monkeypatch.setattr("django_idempotency.coroutines.PAUSES", (0.0,))
+    monkeypatch.setattr("django_idempotency.core.leases.PAUSES", (0.0,))
     monkeypatch.setattr(type(DatabaseBackend(get_policy()).leases()), "complete", unreachable)
     assert code(post(view)) == told
     assert state() == "processing"

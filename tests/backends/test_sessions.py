@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from django_idempotency.backends.db import _postgresql, sessions
 from django_idempotency.backends.db.sessions import can_prepare
@@ -72,6 +75,16 @@ def pay_twice(store: Contender) -> None:
     """Leave a session whose statements are prepared."""
     for _ in range(2):
         assert code(store.run(operation(), Work())) == "Completed"
+
+
+def test_a_claim_tells_of_a_record_what_a_plain_read_tells(store):
+    asked, dialect = operation(), _postgresql("default")
+    store.run(asked, Work())
+    store.change(asked, claimed_at=datetime(2099, 12, 31, 23, 59, 59, 999_999, UTC), lease_until=timezone.now())
+    for _ in range(3):  # as it is, then prepared
+        claimed, read = dialect.claim(dialect.claim_committed, asked), dialect.stored(asked)
+        assert timedelta(0) < read.now - claimed.now < timedelta(minutes=1)
+        assert replace(claimed, now=read.now) == read
 
 
 def test_a_session_prepares_what_it_sends_a_second_time(store):
@@ -187,7 +200,7 @@ class TestPreparing:
 
     def test_a_plan_that_postgresql_made_for_a_small_table_does_not_last(self, monkeypatch):
         pay_twice(COMMITTED)
-        sql(f"VACUUM ANALYZE {TABLE}")
+        sql(f"VACUUM (FULL, ANALYZE) {TABLE}")
         sql("SET plan_cache_mode = force_generic_plan")
         assert "Seq Scan" in plan_of("claim_committed")
         monkeypatch.setattr(sessions, "LASTING", -1.0)

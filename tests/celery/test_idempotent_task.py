@@ -235,7 +235,7 @@ class TestForTheStaff:
         assert IdempotencyRecord.objects.get().request_body is None
 
     def test_arguments_that_cannot_be_stored_fail_no_task(self, task, monkeypatch):
-        monkeypatch.setattr(tasks.Masking, "data", lambda *args: 1 / 0)
+        monkeypatch.setattr("django_idempotency.masking.Masking.data", lambda *args: 1 / 0)
         assert task()("a") == ["a", 5]
         assert IdempotencyRecord.objects.get().request_body is None
 

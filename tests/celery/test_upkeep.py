@@ -18,7 +18,7 @@ from tests.support import services
 from tests.support.barriers import Barriers
 from tests.support.records import HOUR, completed, stored, tombstone
 
-TASKS = ["drain_outbox", "heal_incidents", "purge_expired", "recover_abandoned"]
+TASKS = ["compact_rollup", "drain_outbox", "heal_incidents", "purge_expired", "recover_abandoned"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -27,8 +27,24 @@ class TestTasks:
         tombstone(forgotten=HOUR)
         tombstone(forgotten=-HOUR)
         completed(expired=HOUR, forgotten=-HOUR)
-        assert tasks.purge_expired() == {"shrunk": 1, "deleted": 1, "incidents": 0, "messages": 0}
-        assert tasks.purge_expired() == {"shrunk": 0, "deleted": 0, "incidents": 0, "messages": 0}
+        assert tasks.purge_expired() == {
+            "shrunk": 1,
+            "deleted": 1,
+            "incidents": 0,
+            "messages": 0,
+            "approvals": 0,
+            "bulk_acts": 0,
+            "steps": 0,
+        }
+        assert tasks.purge_expired() == {
+            "shrunk": 0,
+            "deleted": 0,
+            "incidents": 0,
+            "messages": 0,
+            "approvals": 0,
+            "bulk_acts": 0,
+            "steps": 0,
+        }
 
     def test_recover_returns_plain_counts(self):
         stored("processing", token=0)
@@ -94,8 +110,9 @@ def test_two_at_once_do_all_the_work_once(workers: Workers, barriers: Barriers, 
     for key in keys:
         worker.database.expire(key)
         worker.database.forget(key)
-    if task == "recover_abandoned":
-        worker.database.query("UPDATE django_idempotency_idempotencyrecord SET state = 'processing', token = 0")
+    # What the first statement of each asks for.
+    state = "tombstone" if task == "purge_expired" else "processing"
+    worker.database.query(f"UPDATE django_idempotency_idempotencyrecord SET state = '{state}', token = 0")
     gate = barriers.gate(point)
     first = worker.send_upkeep(task, at=gate, batch_size=10)
     held = gate.reached()
@@ -110,6 +127,7 @@ class TestSchedule:
     def test_each_task_is_sent_in_its_time_and_dropped_when_the_next_is_due(self):
         entries = tasks.beat_schedule()
         seconds = {"purge_expired": 600, "recover_abandoned": 60, "heal_incidents": 300, "drain_outbox": 10}
+        seconds["compact_rollup"] = 3600
         assert entries == {
             f"django_idempotency.{name}": {
                 "task": f"django_idempotency.tasks.{name}",
@@ -131,7 +149,7 @@ class TestSchedule:
             "from django_idempotency.tasks import beat_schedule\n"
             "settings.configure(CELERY_BEAT_SCHEDULE=beat_schedule(), INSTALLED_APPS=['django_idempotency'])\n"
             "import django; django.setup()\n"
-            "assert len(settings.CELERY_BEAT_SCHEDULE) == 4\n"
+            "assert len(settings.CELERY_BEAT_SCHEDULE) == 5\n"
         )
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
         assert ended.returncode == 0, ended.stderr

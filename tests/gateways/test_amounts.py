@@ -2,8 +2,9 @@
 
 import pytest
 
+from django_idempotency.currencies import DECIMALS
 from django_idempotency.gateways import adyen, checkout, paypal, stripe
-from django_idempotency.gateways.amounts import DECIMALS, ISO, Money, Units
+from django_idempotency.gateways.amounts import ISO, Money, Units
 
 
 def money(amount, currency):

@@ -3,15 +3,7 @@ import json
 import pytest
 from django.test import Client
 
-from django_idempotency import incidents
 from django_idempotency.models import IdempotencyIncident
-
-
-@pytest.fixture(autouse=True)
-def afresh(monkeypatch):
-    """Let no test count against another's flood, nor write what another's rolled back transaction has left waiting."""
-    monkeypatch.setattr(incidents, "_flood", incidents._Flood())
-    incidents._waiting.clear()
 
 
 @pytest.fixture

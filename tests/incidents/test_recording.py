@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.http import HttpResponse
 from django.test import AsyncRequestFactory
 
-from django_idempotency import idempotent, incidents
+from django_idempotency import floods, idempotent, incidents
 from django_idempotency.core.engine import Claim
 from django_idempotency.maintenance import recover
 from django_idempotency.models import IdempotencyIncident, IdempotencyRecord
@@ -202,7 +202,7 @@ class TestMismatches:
         assert inbox("counter") == [(1001,)]
 
     def test_the_memory_of_floods_is_bounded(self, monkeypatch):
-        flood = incidents._Flood()
+        flood = floods.Flood()
         monkeypatch.setattr(flood, "KEYS", 10)
         assert {flood.due(operation().id) for _ in range(100)} == {1}
         assert len(flood._seen) == 10
@@ -347,7 +347,7 @@ def test_two_writers_at_once_count_to_two(inbox):
         calls.append(found)
         if len(calls) == 1:
             incidents.IdempotencyIncident.objects.create(
-                **incidents._identity(found),
+                **incidents._identity(alias, found),
                 **found.columns,
                 first_seen="2026-01-01T00:00Z",
                 last_seen="2026-01-01T00:00Z",

@@ -5,10 +5,11 @@ from decimal import Decimal
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 
-from django_idempotency import idempotent
+from django_idempotency import idempotent, stored_requests
 from django_idempotency.core.policies import Policy
 from django_idempotency.http import Exchange
 from django_idempotency.maintenance import purge
@@ -215,6 +216,17 @@ class TestInTheRecord:
         view(RequestFactory().post("/pay", b"{}", content_type="application/json", headers={"Idempotency-Key": key}))
         assert IdempotencyRecord.objects.get().request_body is None
 
+    @pytest.mark.django_db(transaction=True)
+    def test_what_looks_for_an_amount_finds_no_transaction_of_ours(self, key):
+        inside = []
+
+        def amount(request):
+            inside.append(connection.in_atomic_block)
+
+        view = idempotent(amount=amount, claim="joined")(lambda request: HttpResponse("ok"))
+        view(RequestFactory().post("/pay", b"{}", content_type="application/json", headers={"Idempotency-Key": key}))
+        assert inside == [False]
+
     def test_the_purge_takes_it_away_with_the_answer(self):
         parts = {"request_headers": "[]", "request_body": b"{}", "request_whole": True, "request_key_id": "0"}
         completed(expired=HOUR, forgotten=-HOUR, **parts, amount=5)
@@ -269,3 +281,20 @@ def multipart(fields):
         f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
     ]
     return "".join([*found, "--x--\r\n"]).encode()
+
+
+class TestWhenTheyAreMade:
+    def test_once_and_not_before_a_store_asks(self, monkeypatch):
+        read, made = stored_requests.stored_headers, []
+        monkeypatch.setattr(stored_requests, "stored_headers", lambda http: made.append(http) or read(http))
+        request = RequestFactory().post("/pay", b"{}", content_type="application/json")
+        operation = Exchange(request, Policy()).operation("key-1")
+        assert made == []
+        assert operation.request is operation.request
+        assert made == [request]
+
+    def test_of_the_body_as_it_stood_before_the_view(self):
+        request = RequestFactory().post("/pay", b"streamed", content_type="text/plain")
+        operation = Exchange(request, Policy(fingerprint=lambda request: b"own")).operation("key-1")
+        assert request.body == b"streamed"
+        assert operation.request.body is None

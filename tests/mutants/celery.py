@@ -8,7 +8,8 @@ MAINTENANCE = "tests/test_maintenance.py"
 TASKS = "tests/celery/test_idempotent_task.py"
 UPKEEP = "tests/celery/test_upkeep.py"
 
-in_tasks = partial(edit, "tasks.py")
+in_tasks = partial(edit, "tasks/effects.py")
+in_upkeep = partial(edit, "tasks/upkeep.py")
 
 MUTANTS = [
     Mutant(
@@ -103,25 +104,25 @@ MUTANTS = [
     ),
     OnSQLite(
         "a task's arguments are there for the staff",
-        (in_tasks("            request=self._stored(policy, args, kwargs),\n", ""),),
+        (in_tasks("            parts=lambda: stored,\n", ""),),
         (TASKS,),
         only="are_an_incident",
     ),
     OnSQLite(
         "upkeep is tried again",
-        (in_tasks("autoretry_for=(StoreUnavailable, OperationalError, InterfaceError)", "autoretry_for=()"),),
+        (in_upkeep("autoretry_for=(StoreUnavailable, OperationalError, InterfaceError)", "autoretry_for=()"),),
         (UPKEEP,),
         only="asked_again_later",
     ),
     OnSQLite(
         "upkeep that comes late is dropped",
-        (in_tasks(', "options": {"expires": every}', ""),),
+        (in_upkeep(', "options": {"expires": every}', ""),),
         (UPKEEP,),
         only="in_its_time",
     ),
     OnSQLite(
         "upkeep's deadline",
-        (edit("maintenance.py", "if time.monotonic() >= deadline:", "if False:"),),
+        (edit("maintenance/batches.py", "if time.monotonic() >= deadline:", "if False:"),),
         (UPKEEP,),
         only="time_is_up",
     ),
@@ -129,7 +130,7 @@ MUTANTS = [
         "upkeep skips what somebody holds",
         (
             edit(
-                "maintenance.py",
+                "maintenance/batches.py",
                 "select_for_update(skip_locked=True)\n    try",
                 "select_for_update(nowait=True)\n    try",
             ),

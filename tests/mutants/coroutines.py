@@ -215,7 +215,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "recover waits for the end of the lease",
-        (edit("maintenance.py", '        lapsed, operation="", state', '        operation="", state'),),
+        (edit("maintenance/due.py", '        lapsed, operation="", state', '        operation="", state'),),
         (LEASES,),
         only="recover",
     ),
@@ -293,14 +293,15 @@ MUTANTS = [
     ),
     OnSQLite(
         "a commit of which nothing was heard",
-        (in_coroutines("outcome = self.lost or _unsettled(claim, error)", "outcome = _unsettled(claim, error)"),),
+        (in_coroutines("outcome = self.lost or leases.unsettled(", "outcome = leases.unsettled("),),
         (TRANSACTIONS,),
         only="nothing_was_heard",
     ),
     OnSQLite(
         "rerun may be asked for again",
         (
-            in_coroutines(
+            edit(
+                "core/leases.py",
                 "Refused(error if claim.operation.rerun else OutcomeUnknown(operation=claim.operation.id))",
                 "Refused(OutcomeUnknown(operation=claim.operation.id))",
             ),

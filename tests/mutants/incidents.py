@@ -71,10 +71,10 @@ MUTANTS = [
         "what upkeep finds is told",
         (
             edit(
-                "maintenance.py",
+                "maintenance/recovering.py",
                 "    return incidents.together(same.db, incidents.left(kind, {**row, **request}), lambda: "
-                "_apply(same, [row], change))",
-                "    return _apply(same, [row], change)",
+                "applied(same, [row], change))",
+                "    return applied(same, [row], change)",
             ),
         ),
         (RECORDING,),
@@ -129,8 +129,14 @@ MUTANTS = [
         only="flood_costs",
     ),
     OnSQLite(
+        "a refused request of which nobody has decided is seen",
+        (in_incidents('rows.filter(~Q(decision=""), same)', 'rows.filter(~Q(decision=""))'),),
+        ("tests/resolution/test_refused_fingerprints.py",),
+        only="another_payload_than",
+    ),
+    OnSQLite(
         "a flood writes now and then",
-        (in_incidents("silent = written >= self.BURST", "silent = False"),),
+        (edit("floods.py", "silent = written >= self.BURST", "silent = False"),),
         (RECORDING,),
         only="pause_in_a_flood",
     ),
@@ -164,7 +170,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "what happens again is open again",
-        (in_incidents('"last_seen": timezone.now(), "healed_at": None}', '"last_seen": timezone.now()}'),),
+        (in_incidents('undecided = {"healed_at": None, ', "undecided = {"),),
         (HEALING,),
         only="open_again",
     ),

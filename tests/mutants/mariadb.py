@@ -139,9 +139,21 @@ ON_MARIADB = [
     ),
     OnMariaDB(
         "upkeep skips what is held, on MariaDB",
-        (edit("maintenance.py", '    if connections[free.db].vendor == "mysql":\n', "    if False:\n"),),
+        (edit("maintenance/batches.py", 'if connections[due.db].vendor != "mysql":', "if True:"),),
         (UPKEEP, CONTRACT),
         only="skipped or live_claim",
+    ),
+    OnMariaDB(
+        "upkeep waits for no neighbours, on MariaDB",
+        (
+            edit(
+                "maintenance/batches.py",
+                'sum(change(due.filter(id=found)) for found in [*free.values_list("id", flat=True)])',
+                'change(due.filter(id__in=[*free.values_list("id", flat=True)]))',
+            ),
+        ),
+        ("tests/maintenance/test_walking.py",),
+        only="free_ones_of_a_moment",
     ),
     OnMariaDB(
         "upkeep locks no gaps, on MariaDB",

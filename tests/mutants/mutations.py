@@ -166,15 +166,19 @@ MUTANTS = [
     ),
     # A pair: the locking subquery and the statement round it say the same, and either stops what one process can show;
     # the model checker tells them apart.
-    Mutant(
+    OnSQLite(
         "exact WHERE of purge",
         (
             edit(
-                "maintenance.py",
+                "maintenance/batches.py",
                 "free = due.filter(id__in",
                 "free = due.model._base_manager.using(due.db).filter(id__in",
             ),
-            edit("maintenance.py", "change(due.filter(", "change(due.model._base_manager.using(due.db).filter("),
+            edit(
+                "maintenance/batches.py",
+                "return change(due.filter(",
+                "return change(due.model._base_manager.using(due.db).filter(",
+            ),
         ),
         (UPKEEP,),
         only="TestPurgeAgainstClaims",
@@ -196,6 +200,12 @@ MUTANTS = [
         (in_db("postgresql", "filter(Q(Durable()), Q(same))", "filter(Q(Durable()))"),),
         (TRANSACTIONS,),
         only="ends_its_transaction",
+    ),
+    Mutant(
+        "microseconds of a claim's times",
+        (in_db("postgresql", "datetime.fromtimestamp(seconds, UTC)", "datetime.fromtimestamp(int(seconds), UTC)"),),
+        (SESSIONS,),
+        only="plain_read",
     ),
     Mutant(
         "advisory gate",

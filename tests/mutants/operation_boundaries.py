@@ -1,6 +1,6 @@
 """What is taken out of what an operation may be given, do and answer, and the tests that should notice."""
 
-from tests.mutants.mutations import Mutant, OnSQLite
+from tests.mutants.mutations import Mutant, OnSQLite, edit
 from tests.mutants.operations import (
     BOUNDARIES,
     INPUTS,
@@ -55,9 +55,10 @@ SIXTH = [
     OnSQLite(
         "transactions on every database count",
         (
-            in_boundaries(
-                "        if not connection.in_atomic_block:",
-                '        if not connection.in_atomic_block or connection.alias != "default":',
+            edit(
+                "backends/transactions.py",
+                "in connections.all(initialized_only=True):",
+                'in [connections["default"]]:',
             ),
         ),
         (BOUNDARIES,),

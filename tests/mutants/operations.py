@@ -21,7 +21,7 @@ in_runs = partial(edit, "operations/runs.py")
 in_store = partial(edit, "operations/store.py")
 in_postgresql = partial(edit, "operations/postgresql.py")
 in_recovery = partial(edit, "operations/recovery.py")
-in_hearts = partial(edit, "operations/heartbeats.py")
+in_hearts = partial(edit, "heartbeats.py")
 in_boundaries = partial(edit, "operations/boundaries.py")
 in_definitions = partial(edit, "operations/definitions.py")
 in_calls = partial(edit, "operations/calls.py")
@@ -228,7 +228,11 @@ THIRD = [
     ),
     OnSQLite(
         "a heart goes on after a late call",
-        (in_hearts("            # A call that took longer has been given up.\n            PULSE.add(self)\n", ""),),
+        (
+            in_hearts(
+                "            # A call that took longer has been given up.\n            self.pulse.add(self)\n", ""
+            ),
+        ),
         (HEARTBEATS,),
         only="in_a_call",
     ),
@@ -236,7 +240,8 @@ THIRD = [
         "a heart rests in a phase",
         (
             in_hearts(
-                "        PULSE.remove(self)\n        try:\n            yield\n        finally:\n            self._allow",
+                "        self.pulse.remove(self)\n        try:\n            yield\n        finally:\n"
+                "            self._allow",
                 "        try:\n            yield\n        finally:\n            self._allow",
             ),
         ),
@@ -251,7 +256,7 @@ THIRD = [
     ),
     OnSQLite(
         "what has ended has no signs of life",
-        (in_hearts("        finally:\n            PULSE.remove(self)\n", "        finally:\n            pass\n"),),
+        (in_hearts("        finally:\n            self.pulse.remove(self)\n", "        finally:\n            pass\n"),),
         (HEARTBEATS,),
         only="after_that or put_off or nor_what",
     ),

@@ -161,7 +161,7 @@ MUTANTS = [
         "delivered messages are purged",
         (
             edit(
-                "maintenance.py",
+                "maintenance/purging.py",
                 "        (Counter(messages=done) for done in rows.purged(records.db, batch_size)),\n",
                 "",
             ),

@@ -4,20 +4,20 @@ from functools import partial
 
 from tests.mutants.mutations import Mutant, OnSQLite, edit
 
-RESOLUTION = "tests/test_resolution.py"
+RESOLUTION = "tests/resolution/test_operations.py"
 JOURNALS = "tests/test_journals.py"
 CHECKS = "tests/test_checks.py"
-ADMIN = "tests/test_admin.py"
 
-in_resolution = partial(edit, "resolution.py")
+in_unknowns = partial(edit, "resolution/unknowns.py")
+in_operations = partial(edit, "resolution/operations.py")
 in_journals = partial(edit, "journals.py")
 
 MUTANTS = [
     OnSQLite(
         "only what is unknown is resolved",
         (
-            in_resolution('if row["state"] != State.UNKNOWN.value:', "if False:"),
-            in_resolution(", state=State.UNKNOWN.value)", ")"),
+            in_unknowns('if row["state"] != State.UNKNOWN.value:', "if False:"),
+            in_unknowns(", state=State.UNKNOWN.value)", ")"),
         ),
         (RESOLUTION,),
         only="only_what_is_unknown or second_word",
@@ -25,7 +25,7 @@ MUTANTS = [
     Mutant(
         "the fence of a person's act",
         (
-            in_resolution(
+            in_unknowns(
                 'id=row["id"], claim=row["claim"], token=row["token"], state=State.UNKNOWN.value', 'id=row["id"]'
             ),
         ),
@@ -35,7 +35,7 @@ MUTANTS = [
     OnSQLite(
         "a person's act raises the token",
         (
-            in_resolution('token=F("token") + 1, resumes=0', "resumes=0"),
+            in_unknowns('token=F("token") + 1, resumes=0', "resumes=0"),
             edit("operations/recovery.py", 'attempt=row["token"] + 1)', 'attempt=row["token"])'),
         ),
         (RESOLUTION,),
@@ -43,67 +43,77 @@ MUTANTS = [
     ),
     OnSQLite(
         "a word on what has been at work since",
-        (in_resolution('if token is not None and token != row["token"]:', "if False:"),),
+        (in_unknowns('if token is not None and token != row["token"]:', "if False:"),),
         (RESOLUTION,),
         only="at_work_since",
     ),
     OnSQLite(
         "an outcome needs a call without a result",
-        (in_resolution("steps[-1].kind is not Kind.REMOTE or steps[-1].finished", "False"),),
+        (in_operations("steps[-1].kind is not Kind.REMOTE or steps[-1].finished", "False"),),
         (RESOLUTION,),
         only="without_a_call",
     ),
     OnSQLite(
         "an approval of what was asked",
-        (in_resolution("if None not in (value, found[name]) and value != found[name]:", "if False:"),),
+        (in_operations("if None not in (value, found[name]) and value != found[name]:", "if False:"),),
         (RESOLUTION,),
         only="TestMoney",
     ),
     OnSQLite(
         "evidence",
-        (in_resolution("        if not text.strip():", "        if False:"),),
+        (edit("audit.py", "        if not text.strip():", "        if False:"),),
         (RESOLUTION,),
         only="without_evidence",
     ),
     OnSQLite(
         "never happened: not before the gateway has forgotten the key",
-        (in_resolution("requested_at__lte=ago(self.records, ttl)", "requested_at__isnull=False"),),
+        (in_operations("requested_at__lte=ago(self.held.records, ttl)", "requested_at__isnull=False"),),
         (RESOLUTION,),
         only="TestNeverHappened",
     ),
     OnSQLite(
         "never happened: not before a day has passed",
-        (in_resolution("lease_until__lte=ago(self.records, SETTLED)", "lease_until__isnull=False"),),
+        (in_unknowns("Q(lease_until__lte=past)", "Q(lease_until__isnull=False)"),),
         (RESOLUTION,),
         only="TestNeverHappened",
     ),
     OnSQLite(
         "never happened closes for good",
-        (in_resolution("            state=State.COMPLETED.value,\n", "            resume_at=None,\n"),),
+        (in_unknowns("            state=State.COMPLETED.value,\n", "            resume_at=None,\n"),),
         (RESOLUTION,),
         only="for_good",
     ),
     OnSQLite(
         "a resolved operation has all its attempts",
-        (in_resolution('token=F("token") + 1, resumes=0', 'token=F("token") + 1'),),
+        (in_unknowns('token=F("token") + 1, resumes=0', 'token=F("token") + 1'),),
         (RESOLUTION,),
         only="attempts_again",
     ),
     OnSQLite(
         "a resolved operation is due at once",
-        (in_resolution("self.store.postpone(self.claim, timedelta(0))", "self.store.postpone(self.claim, SETTLED)"),),
+        (
+            in_operations(
+                "self.store.postpone(self.claim, timedelta(0))", "self.store.postpone(self.claim, timedelta(1))"
+            ),
+        ),
         (RESOLUTION,),
         only="TestOutcomes",
     ),
     OnSQLite(
         "its incident is closed",
-        (in_resolution('        _close_incidents(records.db, row["id"])\n', ""),),
+        (in_unknowns('        _close_incidents(records.db, row["id"])\n', ""),),
         (RESOLUTION,),
         only="incident",
     ),
     OnSQLite(
         "told after the commit",
-        (in_resolution("        transaction.on_commit(tell, using=records.db, robust=True)\n", "        tell()\n"),),
+        (
+            edit(
+                "resolution/acts.py",
+                "transaction.on_commit(partial(_tell, asked, row), using=using, robust=True)",
+                "_tell(asked, row)",
+            ),
+        ),
         (RESOLUTION,),
         only="told_after",
     ),
@@ -192,15 +202,15 @@ MUTANTS = [
         only="TestOperations",
     ),
     OnSQLite(
-        "secrets of an operation in the admin",
+        "faulty settings are counted",
         (
             edit(
-                "admin.py",
-                "masking.data(masking.json(bytes(stored).decode()))",
-                "__import__('json').loads(bytes(stored))",
+                "operations/recovery.py",
+                "        return _misconfigured(records, row)\n",
+                '        return "postponed"\n',
             ),
         ),
-        (ADMIN,),
-        only="TestOperations",
+        ("tests/operations/test_recovery.py",),
+        only="faulty_settings",
     ),
 ]

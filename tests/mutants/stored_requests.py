@@ -205,7 +205,7 @@ MUTANTS = [
         "purge takes the request",
         (
             edit(
-                "maintenance.py",
+                "maintenance/purging.py",
                 '"request_body", "request_whole", ',
                 "",
             ),
@@ -285,5 +285,17 @@ MUTANTS = [
         "names in texts are suspicious",
         (in_suspicions('return ":" in text or _has_sign(text)', "return _has_sign(text)"),),
         (SUSPICIONS,),
+    ),
+    OnSQLite(
+        "a callable of the project's is called outside of our transactions",
+        (in_stored("        if callable(policy.amount) or callable(policy.currency):\n", "        if False:\n"),),
+        (STORED_REQUESTS,),
+        only="no_transaction_of_ours",
+    ),
+    OnSQLite(
+        "the parts of a request are made once",
+        (in_stored("reader, self._reader = self._reader, None", "reader = self._reader"),),
+        (STORED_REQUESTS,),
+        only="not_before_a_store_asks",
     ),
 ]

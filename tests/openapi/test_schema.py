@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_idempotency.core import keys
+from django_idempotency.core.policies import Policy
 from django_idempotency.exceptions import KeyInvalid
 from tests.openapi import views
 
@@ -151,6 +152,13 @@ class TestPolicies:
             422: {"key-reused"},
             503: {"scope-unavailable", "store-unavailable"},
         }
+
+
+class TestLimits:
+    def test_a_limit_of_keys_is_one_answer_more(self):
+        openapi = pytest.importorskip("django_idempotency.openapi")
+        assert set(openapi.statuses(Policy(max_live_keys=5))) == {*ANSWERS, 429} == {*openapi.statuses(Policy()), 429}
+        assert openapi.described(429) == "- `too-many-keys`: Too many idempotency keys are in use"
 
 
 class TestValidity:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_idempotency.operations import heartbeats
+from django_idempotency import heartbeats
 from tests.operations import tills
 from tests.support.threads import PATIENCE
 

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_idempotency import Respond, RetryLater
+from django_idempotency import Respond, RetryLater, heartbeats
 from django_idempotency.exceptions import StoreUnavailable
-from django_idempotency.operations import heartbeats
-from django_idempotency.operations.heartbeats import PULSE, Heart
+from django_idempotency.heartbeats import OF_REDIS, PULSE, Heart
 from tests.operations.tills import GATEWAY, deployed, record
 from tests.support.threads import PATIENCE, elsewhere
 
@@ -127,6 +126,19 @@ class TestHearts:
         thread.join(PATIENCE)
         assert not thread.is_alive()
         assert PULSE._thread is None
+
+    def test_one_of_redis_that_hangs_keeps_none_of_the_database_waiting(self) -> None:
+        entered, go_on = threading.Event(), threading.Event()
+
+        def hang() -> bool:
+            entered.set()
+            return go_on.wait(PATIENCE)
+
+        beats = Beats()
+        with Heart(hang, LEASE, OF_REDIS).beating(), Heart(beats, LEASE).beating():
+            assert entered.wait(PATIENCE)
+            beats.wait(2)
+            go_on.set()
 
     def test_one_that_was_removed_during_a_beat_is_waited_for(self) -> None:
         entered, go_on = threading.Event(), threading.Event()

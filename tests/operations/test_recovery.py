@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -208,6 +208,24 @@ class TestReleases:
         found = find(name)
         assert found is not None
         assert found.name == name
+
+    def test_one_under_faulty_settings_is_counted_told_and_left_to_a_person_in_the_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def faulty(row: Any, alias: str) -> Any:
+            raise ImproperlyConfigured("IDEMPOTENCY has no profile 'payments'")
+
+        interrupted()
+        with monkeypatch.context() as patched:
+            patched.setattr(recovery, "policy_of", faulty)
+            assert resume() == Resumed(postponed=1)
+            assert (record().resumes, incidents()) == (1, [("failed", "ImproperlyConfigured")])
+            assert resume() == Resumed()
+        lapse()
+        IdempotencyRecord.objects.update(resumes=RESUMES)
+        monkeypatch.setattr(recovery, "policy_of", faulty)
+        assert resume() == Resumed(parked=1)
+        assert record().state == "unknown"
 
     def test_a_changed_one_is_left_to_a_person(self) -> None:
         interrupted()

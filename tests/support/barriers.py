@@ -14,7 +14,8 @@ import socketserver
 import threading
 from dataclasses import dataclass
 
-PATIENCE = 20.0
+PATIENCE = 40.0
+"""Seconds; a worker that was killed has a successor within a few, and on a machine with the whole suite within some more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """A client of the tests' bank that speaks real HTTP, each request on a connection of its own."""
 
 import socket
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.cookiejar import DefaultCookiePolicy
@@ -16,13 +17,17 @@ class Client:
 
     def __init__(self, port: int, parallel: int = 64) -> None:
         self.port = port
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        # A worker that is killed must not take a connection with it that the next request wanted to use.
-        self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=PATIENCE * 6, trust_env=False
-        )
-        self.http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.made: list[httpx.Client] = []
+        self.mine = threading.local()
         self.pool = ThreadPoolExecutor(parallel)
+
+    @property
+    def http(self) -> httpx.Client:
+        """This thread's own: whoever uses a client tidies all its connections up, those that others read from as well."""
+        if not hasattr(self.mine, "http"):
+            self.mine.http = self._made()
+        found: httpx.Client = self.mine.http
+        return found
 
     def post(self, path: str, data: Any = None, **options: Any) -> httpx.Response:
         """POST a JSON body; see request() for the options."""
@@ -72,4 +77,14 @@ class Client:
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
-        self.http.close()
+        for made in self.made:
+            made.close()
+
+    def _made(self) -> httpx.Client:
+        # A worker that is killed must not take a connection with it that the next request wanted to use.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        place = {"base_url": f"http://127.0.0.1:{self.port}", "trust_env": False, "verify": False}
+        made = httpx.Client(**place, limits=limits, timeout=PATIENCE * 6)
+        made.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.made.append(made)
+        return made

@@ -75,6 +75,13 @@ class Contender:
     """A claim is seen by others while its work runs."""
     takes_over: bool = True
     """A claim may outlive its owner."""
+    lapses: bool = False
+    """A claim that has outlived its owner is in doubt."""
+    undoes: bool = True
+    """What the work has done is undone when it raises."""
+
+    def ready(self, settings: Any) -> None:
+        """Make it an empty store, where a test's database does not see to that."""
 
     def run(self, operation: Operation, work: Callable[[Claim], Snapshot | None], *, wait: float = 0) -> Outcome:
         return run(self.backend(self.policy), operation, work, wait=wait)
@@ -98,6 +105,9 @@ class Contender:
 
 class MemoryContender(Contender):
     """The store in this process's memory."""
+
+    def ready(self, settings: Any) -> None:
+        MemoryBackend.clear()
 
     def plant(self, operation: Operation, state: str = "processing", **columns: Any) -> None:
         now = timezone.now()

@@ -1,11 +1,11 @@
-"""A TCP proxy in front of a database that loses what the test tells it to lose."""
+"""A TCP proxy in front of a database, or of Redis, that loses what the test tells it to lose."""
 
 import contextlib
 import socket
 import threading
 
-# As PostgreSQL is sent it, and MariaDB.
-COMMITS = (b"COMMIT\x00", b"\x03COMMIT")
+# As PostgreSQL is sent it, and MariaDB; and what changes a record in Redis.
+COMMITS = (b"COMMIT\x00", b"\x03COMMIT", b"EVALSHA\r\n")
 CHUNK = 65536
 
 

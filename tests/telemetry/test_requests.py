@@ -15,7 +15,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from opentelemetry import trace
 
-from django_idempotency import idempotent, signals, telemetry
+from django_idempotency import idempotent, resolution, signals, telemetry
 from django_idempotency.backends import MemoryBackend
 from django_idempotency.maintenance import recover
 from django_idempotency.models import IdempotencyRecord
@@ -169,6 +169,15 @@ class TestOutcomes:
         abandon()
         recover()
         assert list(told.counted("idempotency.recoveries").values()) == [1]
+
+    def test_what_a_person_settles_is_counted_by_the_act(self, told, post):
+        post()
+        abandon()
+        record = IdempotencyRecord.objects.get()
+        resolution.release(record.pk, claim=record.claim, reason="dead", actor=resolution.Actor(name="ada"))
+        counted = told.points("idempotency.resolutions")
+        assert {point.attributes["idempotency.act"] for point in counted} == {act.value for act in resolution.Act}
+        assert [point.attributes["idempotency.act"] for point in counted if point.value] == ["release"]
 
     @pytest.mark.parametrize("path", ["/api/pay", "/api/function"])
     def test_views_of_django_rest_framework_are_counted_alike(self, told, post, path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
@@ -15,6 +15,8 @@ from ... import incidents
 from ...core.engine import Again, Operation, Outcome, Work
 from ...core.policies import Policy
 from ...models import IdempotencyRecord
+from ...replays.cache import Replays
+from ...replays.checks import check_cache
 from ..base import BaseBackend
 from .committed import Committed
 from .errors import own_statement
@@ -23,6 +25,9 @@ from .leases import Leases, MySQLLeases, PostgreSQLLeases
 from .mysql import MySQL
 from .postgresql import PostgreSQL
 from .sqlite import SQLite
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["DatabaseBackend"]
 
@@ -35,13 +40,13 @@ _sqlite = cache(SQLite)
 
 
 @cache
-def _leases(alias: str) -> Leases:
+def _leases(alias: str, replays: Replays | None) -> Leases:
     vendor = connections[alias].vendor
     if vendor not in SUPPORTED:
         raise ImproperlyConfigured(_unsupported(alias))
     if vendor == "mysql":
-        return MySQLLeases(_mysql(alias))
-    return PostgreSQLLeases(_postgresql(alias)) if vendor == "postgresql" else Leases(_sqlite(alias))
+        return MySQLLeases(_mysql(alias), replays)
+    return PostgreSQLLeases(_postgresql(alias), replays) if vendor == "postgresql" else Leases(_sqlite(alias), replays)
 
 
 class DatabaseBackend(BaseBackend):
@@ -52,11 +57,17 @@ class DatabaseBackend(BaseBackend):
     `CLAIM = "joined"`. On SQLite it is always joined.
     """
 
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self.replays = Replays(cache=policy.cache, keys=tuple(policy.encryption_keys)) if policy.cache else None
+
     def attempt(self, operation: Operation, work: Work) -> Outcome | Again:
-        return self._protocol().attempt(operation, work)
+        if self.replays is None:
+            return self._protocol().attempt(operation, work)
+        return self.replays.through(operation, self.leases(), lambda: self._protocol().attempt(operation, work))
 
     def leases(self) -> Leases:
-        return _leases(self.alias)
+        return _leases(self.alias, self.replays)
 
     def on_commit(self, call: Callable[[], object]) -> None:
         transaction.on_commit(call, using=self.alias, robust=True)
@@ -85,7 +96,7 @@ class DatabaseBackend(BaseBackend):
             raise ImproperlyConfigured(_unsupported(alias))
         if connection.vendor == "sqlite":
             return JoinedSQLite(_sqlite(alias), self.policy.join_timeout)
-        joined = self.policy.claim == "joined" or connection.in_atomic_block or not _autocommit(alias)
+        joined = self.policy.claim == "joined" or connection.in_atomic_block or not _autocommit(connection)
         if connection.vendor == "mysql":
             return JoinedMySQL(_mysql(alias), self.policy.join_timeout) if joined else Committed(_mysql(alias))
         return JoinedPostgreSQL(_postgresql(alias)) if joined else Committed(_postgresql(alias))
@@ -97,7 +108,8 @@ class DatabaseBackend(BaseBackend):
             hint = f"Known are {', '.join(sorted(connections.settings))}."
             fault = f"IDEMPOTENCY[{policy.profile!r}]['DATABASE'] names no database: {alias!r}."
             return [Error(fault, hint=hint, id="django_idempotency.E006")]
-        return [*_check_vendor(policy, alias), *_check_isolation(policy, alias), *_check_replica(policy, alias)]
+        found = (_check_vendor, _check_isolation, _check_replica)
+        return [*check_cache(policy), *(message for check in found for message in check(policy, alias))]
 
 
 class _ReceiverFailed(Exception):
@@ -108,9 +120,9 @@ def database(policy: Policy) -> str:
     return policy.database or router.db_for_write(IdempotencyRecord)
 
 
-def _autocommit(alias: str) -> bool:
+def _autocommit(connection: BaseDatabaseWrapper) -> bool:
     with own_statement():
-        return bool(connections[alias].get_autocommit())
+        return bool(connection.get_autocommit())
 
 
 def _unsupported(alias: str) -> str:

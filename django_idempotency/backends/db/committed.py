@@ -20,7 +20,7 @@ from contextlib import suppress
 from django.db import transaction
 
 from ... import incidents
-from ...core.engine import Again, Claim, Completed, Operation, Outcome, Refused, Released, StoredRecord, Verdict, Work
+from ...core.engine import Again, Claim, Completed, Operation, Outcome, Refused, Released, Replay, StoredRecord, Work
 from ...core.states import State
 from ...exceptions import InFlight, StoreUnavailable, TransactionBroken
 from .dialects import claimed_values
@@ -54,24 +54,24 @@ class Committed:
 
     def attempt(self, operation: Operation, work: Work) -> Outcome | Again:
         try:
-            verdict = self.claim(operation)
-            return self._run(verdict, work) if isinstance(verdict, Claim) else verdict
+            found = self.claim(operation)
+            return self._run(found, work) if isinstance(found, Run) else found
         except Held:
             return Refused(InFlight())
         except Unclear:
             return Again.UNCLEAR
 
-    def claim(self, operation: Operation) -> Verdict:
+    def claim(self, operation: Operation) -> Run | Replay | Refused | Again:
         """Insert the record, or judge the one that is there."""
         found = self.dialect.claim(self.dialect.claim_committed, operation)
         if isinstance(found, Run):
-            return found.claim
-        if isinstance(found, StoredRecord):
-            return judged(self.dialect, operation, found)
-        return found
+            return Run(found.claim, cursor=found.cursor)
+        if not isinstance(found, StoredRecord):
+            return found
+        verdict = judged(self.dialect, operation, found)
+        return Run(verdict) if isinstance(verdict, Claim) else verdict
 
-    def _run(self, claim: Claim, work: Work) -> Outcome:
-        run = Run(claim)
+    def _run(self, run: Run, work: Work) -> Outcome:
         try:
             with transaction.atomic(using=self.dialect.alias):
                 self._lock(run)
@@ -81,12 +81,12 @@ class Committed:
             if run.transaction is None:
                 reraise(exc)
             return self._failed(run, exc)
-        return Completed(claim)
+        return Completed(run.claim)
 
     def _lock(self, run: Run) -> None:
         """Take up the claim. The owner waits for its own lock, because probers would starve it; a duplicate does not."""
         deadline = time.monotonic() + PATIENCE
-        while (transaction_id := self.dialect.lock_once(run.claim)) is None:
+        while (transaction_id := self.dialect.lock_once(run.claim, run.cursor)) is None:
             if run.claim.seen:
                 raise Held
             if not self._still_ours(run.claim):

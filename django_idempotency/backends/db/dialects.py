@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,15 +58,15 @@ class Dialect(ABC):
         """The place of a record's id in a statement."""
         return slot("id")
 
-    def fetch(self, statement: Statement, values: Values) -> list[Any] | None:
-        """Execute a statement that reads at most one row; the row, or None."""
-        with own_statement(), self.connection.cursor() as cursor:
+    def fetch(self, statement: Statement, values: Values, opened: CursorWrapper | None = None) -> list[Any] | None:
+        """Execute a statement that reads at most one row, on a cursor that is open already if need be; the row, or None."""
+        with own_statement(), nullcontext(opened) if opened else self.connection.cursor() as cursor:
             self.execute(cursor, statement, values)
             return statement.row(cursor)
 
-    def change(self, statement: Statement, values: Values) -> bool:
-        """Execute a statement that writes at most one row; whether it did."""
-        with own_statement(), self.connection.cursor() as cursor:
+    def change(self, statement: Statement, values: Values, opened: CursorWrapper | None = None) -> bool:
+        """Execute a statement that writes at most one row, likewise; whether it did."""
+        with own_statement(), nullcontext(opened) if opened else self.connection.cursor() as cursor:
             self.execute(cursor, statement, values)
             return bool(cursor.rowcount == 1)
 

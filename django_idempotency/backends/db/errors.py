@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
 from django.db import Error, InterfaceError, InternalError, OperationalError
@@ -93,10 +91,20 @@ def reraise(exc: BaseException) -> NoReturn:
     raise meaning from exc
 
 
-@contextmanager
-def own_statement() -> Iterator[None]:
+class OwnStatement:
+    """Tells what the failure of a statement means. It holds nothing, so that one serves all."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        if isinstance(exc, Error):
+            reraise(exc)
+
+
+_OWN_STATEMENT = OwnStatement()
+
+
+def own_statement() -> OwnStatement:
     """Run one of the protocol's own statements and tell what its failure means."""
-    try:
-        yield
-    except Error as exc:
-        reraise(exc)
+    return _OWN_STATEMENT

@@ -16,10 +16,14 @@ from .statements import Slot, Statement, Values, slot
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from ...replays.cache import Replays
+
 
 class LeaseStatements:
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, replays: Replays | None = None) -> None:
         self.dialect = dialect
+        self.alias = dialect.alias
+        self.replays = replays
 
     @property
     def connection(self) -> BaseDatabaseWrapper:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -63,6 +64,11 @@ OPEN = (
 
 class Leases(LeaseStatements):
     def claim(self, operation: Operation) -> Verdict:
+        if self.replays is None:
+            return self._claim(operation)
+        return self.replays.through(operation, self, partial(self._claim, operation))
+
+    def _claim(self, operation: Operation) -> Verdict:
         self._refuse_outer(OUTER)
         try:
             found = self.insert_or_read(operation)
@@ -84,7 +90,10 @@ class Leases(LeaseStatements):
         return self._change(self.completing, claim, snapshot_values(claim, snapshot))
 
     def release(self, claim: Claim) -> bool:
-        return self._end(self.releasing, claim, incidents.failure(claim))
+        released = self._end(self.releasing, claim, incidents.failure(claim))
+        if released and self.replays:
+            self.replays.leave(claim.operation, self.alias)
+        return released
 
     def doubt(self, claim: Claim) -> bool:
         doubted = self._end(self.doubting, claim, incidents.unknown(claim.operation))

@@ -165,7 +165,7 @@ class MySQL(Dialect):
         marked = statements.update(self.connection, records.filter(token=0), {"token": slot("token")})
         return bounded(self.connection, marked, WAIT)
 
-    def lock_once(self, claim: Claim) -> str | None:
+    def lock_once(self, claim: Claim, cursor: CursorWrapper | None = None) -> str | None:
         """Take up a claim: the savepoint in front of its view, or None. Who takes over does not wait for the lock."""
         seen = claim.seen
         values = {
@@ -176,7 +176,7 @@ class MySQL(Dialect):
             "guard": GUARD,
             "wait": 0 if seen else PATIENCE,
         }
-        return self.mark() if self.change(self.lock_abandoned if seen else self.lock, values) else None
+        return self.mark() if self.change(self.lock_abandoned if seen else self.lock, values, cursor) else None
 
     def mark(self) -> str:
         """A savepoint in front of the view."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +29,7 @@ from .errors import Held, Unclear, is_conflict, is_lost, own_statement, translat
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.utils import CursorWrapper
 
 logger = logging.getLogger("django_idempotency")
 
@@ -56,22 +55,18 @@ class Run:
     """The transaction's id where the database has one."""
     completed: Snapshot | None = None
     """The answer, once the completing update was made; it may be committed or not."""
-
-
-@contextmanager
-def running(claim: Claim) -> Iterator[None]:
-    RUNNING.add(claim.number)
-    try:
-        yield
-    finally:
-        RUNNING.discard(claim.number)
+    cursor: CursorWrapper | None = None
+    """The claim's own, for what follows on it: to open others takes 3 % of a request."""
 
 
 def perform(dialect: Dialect, run: Run, work: Work) -> Snapshot:
     """The work's answer; NotKept where it is not to be kept, BoundaryBroken where its transaction is no longer ours."""
     try:
-        with running(run.claim):
+        RUNNING.add(run.claim.number)
+        try:
             snapshot = work(run.claim)
+        finally:
+            RUNNING.discard(run.claim.number)
         if snapshot is None:
             raise NotKept
     except BaseException as exc:
@@ -117,7 +112,7 @@ def complete(dialect: Dialect, run: Run, snapshot: Snapshot) -> None:
         "transaction": run.transaction,
     }
     try:
-        hit = dialect.change(dialect.complete, values)
+        hit = dialect.change(dialect.complete, values, run.cursor)
     except InternalError as exc:
         # PostgreSQL ignores all commands once one has failed.
         raise TransactionBroken from exc

@@ -17,6 +17,7 @@ from django.db import Error
 
 from ...models import IdempotencyRecord
 from .errors import Unclear, sqlstate
+from .statements import TABLE
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -53,9 +54,7 @@ class Prepared:
     """A statement that this session has prepared."""
 
     call: str
-    """The SQL that executes it."""
-    table: int
-    """The table that its plan is for."""
+    """The SQL that executes it, on the table that its plan is for."""
     until: float
 
 
@@ -94,7 +93,7 @@ class Sessions:
             statement.execute(cursor, values)
             return
         try:
-            cursor.execute(prepared.call, statement.arguments({**values, "table": prepared.table}, cursor.db))
+            cursor.execute(prepared.call, statement.arguments(values, cursor.db))
         except Error as exc:
             if sqlstate(exc) not in UNPREPARED:
                 raise
@@ -162,4 +161,5 @@ def prepare(connection: BaseDatabaseWrapper, statement: Statement) -> Prepared:
             usual_scan=usual_scan,
         )
         cursor.execute(planned, [place for place in statement.places if place not in numbers])
-    return Prepared(f"EXECUTE {name} ({', '.join(['%s'] * len(numbers))})", oid, monotonic() + LASTING)
+    arguments = ", ".join(str(oid) if slot is TABLE else "%s" for slot in statement.slots)
+    return Prepared(f"EXECUTE {name} ({arguments})", monotonic() + LASTING)

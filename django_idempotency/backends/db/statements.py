@@ -59,6 +59,10 @@ class Slot(Expression):
         return "%s", (self,)
 
 
+TABLE = Slot("table", models.BigIntegerField())
+"""The place of the number of the table that a statement was prepared for: NULL where it was not."""
+
+
 def slot(column: str) -> Slot:
     """A slot named after a column of the record, and of its type."""
     return Slot(column, _field(column))
@@ -97,7 +101,7 @@ class Statement:
         self.places = list(parameters)
         self.slots = list(dict.fromkeys(place for place in self.places if isinstance(place, Slot)))
         self._parameters = [_preparation(place) for place in self.places]
-        self._arguments = [_preparation(slot) for slot in self.slots]
+        self._arguments = [_preparation(slot) for slot in self.slots if slot is not TABLE]
         self.converters = converters
 
     def parameters(self, values: Values, connection: BaseDatabaseWrapper) -> list[Any]:
@@ -105,7 +109,7 @@ class Statement:
         return [prepare(values, connection) for prepare in self._parameters]
 
     def arguments(self, values: Values, connection: BaseDatabaseWrapper) -> list[Any]:
-        """What fills the slots, each once."""
+        """What fills the slots, each once, but for that of the table."""
         return [prepare(values, connection) for prepare in self._arguments]
 
     def execute(self, cursor: CursorWrapper, values: Values) -> None:
@@ -123,8 +127,9 @@ class Statement:
 
 
 def _preparation(parameter: Any) -> Prepare:
-    if not isinstance(parameter, Slot):
-        return lambda values, connection: parameter
+    if not isinstance(parameter, Slot) or parameter is TABLE:
+        constant = None if parameter is TABLE else parameter
+        return lambda values, connection: constant
     name, field = parameter.name, parameter.output_field
 
     def prepare(values: Values, connection: BaseDatabaseWrapper) -> Any:

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from django_idempotency.erasure import erase
+from django_idempotency.management import unreached
 from django_idempotency.management.progress import Progress, counts
 
 
@@ -28,5 +29,6 @@ class Command(BaseCommand):
         )
         if options["verbosity"] > 0:
             self.stdout.write(f"{'would erase' if options['dry_run'] else 'erased'}: {counts(erased)}")
+        unreached.warn(self, options["verbosity"], "What their answers say goes when their RETENTION ends.")
         if erased.held and not options["dry_run"]:
             raise CommandError(f"{erased.held} are in use and were left: run this again when they have ended.")

@@ -6,6 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
+from django_idempotency.management import unreached
 from django_idempotency.management.progress import Progress, counts
 from django_idempotency.rotation import rekey
 
@@ -28,5 +29,7 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
         if options["verbosity"] > 0:
             self.stdout.write(f"{'would rekey' if options['dry_run'] else 'rekeyed'}: {counts(rekeyed)}")
+        advice = "To read them, keep the old key until their RETENTION has passed since it ceased to be the first."
+        unreached.warn(self, options["verbosity"], advice, encrypted=True)
         if rekeyed.lost:
             raise CommandError(f"{rekeyed.lost} cannot be read: put their keys back into ENCRYPTION_KEYS.")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +12,22 @@ from django.db import connections
 
 from django_idempotency import resolution
 from django_idempotency.maintenance import records_in
+from django_idempotency.management.acting import act_of
 from django_idempotency.management.commands.idempotency_show import printable
 from django_idempotency.models import IdempotencyRecord, IdempotencyStep
 
-OF_RECORD = ("operation", "state", "token", "resumes", "claimed_at", "lease_until", "resume_at")
+OF_RECORD = ("operation", "method", "path", "state", "token", "resumes", "claimed_at", "lease_until", "resume_at")
+
+OUTCOMES: dict[str, Callable[..., None]] = {
+    "approved": resolution.approved,
+    "declined": resolution.declined,
+    "returned": resolution.returned,
+    "happened": resolution.happened,
+}
 
 
 class Command(BaseCommand):
-    help = "Show the steps of a durable operation; with what a person has found out about it, record that."
+    help = "Show a record of unknown outcome; with what a person has found out about it, record that."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", type=UUID, help="the record's id, as the client was told it")
@@ -25,10 +35,17 @@ class Command(BaseCommand):
         found.add_argument("--approved", metavar="REFERENCE", help="the gateway has approved the call")
         found.add_argument("--declined", metavar="REASON", help="the gateway has declined the call")
         found.add_argument("--returned", type=as_json, metavar="JSON", help="the call has come to this")
-        found.add_argument("--never-happened", action="store_true", help="close the operation for good")
+        found.add_argument(
+            "--happened", type=int, metavar="STATUS", help="a view has taken effect; with --body, its answer"
+        )
+        found.add_argument("--never-happened", action="store_true", help="close the key for good")
         found.add_argument("--go-on", action="store_true", help="let it go on, once the code was mended")
         parser.add_argument("--amount", type=int, help="of an approval, in minor units, where the call does not say")
         parser.add_argument("--currency", help="of an approval, where the call does not say")
+        parser.add_argument(
+            "--body", type=as_json, metavar="JSON", default="{}", help="of the answer of what has happened"
+        )
+        parser.add_argument("--reference", default="", help="of what has happened, such as the payment's id")
         parser.add_argument("--evidence", default="", help="how that is known")
         parser.add_argument("--by", default="", help="who says so")
         parser.add_argument("--token", type=int, help="only while it is as it was shown with this token")
@@ -41,27 +58,34 @@ class Command(BaseCommand):
         if act is None:
             self.stdout.write(shown(options["id"], options["database"]))
             return
-        said = {name: options[name] for name in ("evidence", "by", "token")}
-        try:
-            act(options["id"], **said, using=options["database"])
-        except (resolution.NotResolved, ValueError) as exc:
-            raise CommandError(str(exc)) from exc
+        said = {name: options[name] for name in ("evidence", "token")}
+        record_id, using = options["id"], options["database"]
+        act_of(options["by"], lambda actor: act(record_id, **said, actor=actor, using=using))
         if options["verbosity"] > 0:
             self.stdout.write("recorded")
 
 
 def chosen(options: dict[str, Any]) -> Any:
     """The act that was asked for; None where none was."""
-    if options["approved"] is not None:
-        money = {name: options[name] for name in ("amount", "currency")}
-        return lambda record, **said: resolution.approved(record, reference=options["approved"], **money, **said)
-    if options["declined"] is not None:
-        return lambda record, **said: resolution.declined(record, reason=options["declined"], **said)
-    if options["returned"] is not None:
-        return lambda record, **said: resolution.returned(record, result=json.loads(options["returned"]), **said)
+    for name, act in OUTCOMES.items():
+        if options[name] is not None:
+            return partial(act, **given(name, options))
     if options["never_happened"]:
         return resolution.never_happened
     return resolution.go_on if options["go_on"] else None
+
+
+def given(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What one of the outcomes takes besides the evidence."""
+    match name:
+        case "approved":
+            return {"reference": options["approved"], "amount": options["amount"], "currency": options["currency"]}
+        case "declined":
+            return {"refusal": options["declined"]}
+        case "returned":
+            return {"result": json.loads(options["returned"])}
+        case _:
+            return {"status": options["happened"], "body": options["body"], "reference": options["reference"]}
 
 
 def as_json(text: str) -> str:
@@ -74,16 +98,16 @@ def as_json(text: str) -> str:
 
 def shown(record_id: UUID, database: str | None) -> str:
     records = records_in(database)
-    record = records.filter(pk=record_id, operation__gt="").first()
+    record = records.filter(pk=record_id).defer("body", "request_body", "operation_input").first()
     if record is None:
-        raise CommandError(f"There is no durable operation {record_id}.")
+        raise CommandError(f"There is no record {record_id}.")
     steps = IdempotencyStep._base_manager.using(records.db).filter(record_id=record_id).order_by("position")
     return "\n".join([*_of_record(record), *(described(step) for step in steps)])
 
 
 def _of_record(record: IdempotencyRecord) -> list[str]:
     values = [(name, getattr(record, name)) for name in OF_RECORD]
-    return [f"{name:<12} {value}" for name, value in values if value is not None]
+    return [f"{name:<12} {printable(str(value))}" for name, value in values if value not in (None, "")]
 
 
 def described(step: IdempotencyStep) -> str:

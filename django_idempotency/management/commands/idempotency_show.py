@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -7,6 +8,7 @@ from django.db import connections
 
 from django_idempotency.maintenance import records_in
 from django_idempotency.models import IdempotencyRecord
+from django_idempotency.payloads import compact, content_type, masked, masked_headers
 
 COLUMNS = [
     *("id", "namespace", "scope", "key", "state", "token", "method", "path", "status", "headers"),
@@ -21,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("key", help="the key exactly as the client means it, without the header's quotation marks")
         parser.add_argument("--scope", help="only this scope, such as user:7")
         parser.add_argument("--namespace", help="only this namespace")
-        parser.add_argument("--body", action="store_true", help="show the stored answers too")
+        parser.add_argument("--body", action="store_true", help="show the stored answers too, masked")
         parser.add_argument(
             "--database", choices=list(connections), help="whose records; without it, the default profile's"
         )
@@ -39,7 +41,8 @@ class Command(BaseCommand):
 
 
 def described(record: IdempotencyRecord, *, with_body: bool) -> str:
-    values = [(name, getattr(record, name)) for name in COLUMNS]
+    answered = json.dumps(masked_headers(record.headers), ensure_ascii=False) if record.headers else ""
+    values = [(name, answered if name == "headers" else getattr(record, name)) for name in COLUMNS]
     lines = [f"{name:<12} {printable(str(value))}" for name, value in values if value not in (None, "")]
     if with_body and record.body is not None:
         lines += ["body", shown(record)]
@@ -47,10 +50,12 @@ def described(record: IdempotencyRecord, *, with_body: bool) -> str:
 
 
 def shown(record: IdempotencyRecord) -> str:
-    """The stored answer; what is encrypted stays so: a terminal keeps what it has shown."""
+    """The stored answer, masked; what is encrypted stays so: a terminal keeps what it has shown, and records no reason."""
     if record.body_key_id:
         return f"(encrypted under key {record.body_key_id})"
-    return printable(bytes(record.body or b"").decode(errors="backslashreplace"))
+    kind = content_type(record.headers)
+    text = compact(record.body, "", kind)
+    return printable(str(masked(record.body, "", kind)) if text is None else text)
 
 
 def printable(text: str) -> str:
