@@ -62,6 +62,18 @@ def incidents_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
     incidents._waiting.clear()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Open again what Django closes to a test and, where its set-up or its end has failed, leaves closed to all others."""
+    from django.db import connections
+    from django.test import TransactionTestCase
+
+    for connection in connections.all(initialized_only=True):
+        for name, _ in TransactionTestCase._disallowed_connection_methods:
+            while wrapped := getattr(getattr(connection, name), "wrapped", None):
+                setattr(connection, name, wrapped)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     for service, reason in sorted(services.MISSING.items()):
         terminalreporter.write_line(f"SKIPPED without {service}: {reason}")

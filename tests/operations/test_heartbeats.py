@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_idempotency import Respond, RetryLater, heartbeats
 from django_idempotency.exceptions import StoreUnavailable
-from django_idempotency.heartbeats import OF_REDIS, PULSE, Heart
+from django_idempotency.heartbeats import OF_REDIS, PULSE, Heart, Pulse
 from tests.operations.tills import GATEWAY, deployed, record
 from tests.support.threads import PATIENCE, elsewhere
 
@@ -115,17 +115,17 @@ class TestHearts:
             other.wait(2)
 
     def test_one_thread_serves_all_and_ends_without_any(self) -> None:
-        hearts = [Heart(Beats(), LEASE) for _ in range(5)]
+        pulse, hearts = Pulse(), [Heart(Beats(), LEASE) for _ in range(5)]
+        before = {*threading.enumerate()}
         for heart in hearts:
-            PULSE.add(heart)
-        thread = PULSE._thread
-        assert thread is not None
-        assert sum(each.name == "idempotency-heartbeat" for each in threading.enumerate()) == 1
+            pulse.add(heart)
+        (thread,) = {*threading.enumerate()} - before
+        assert thread is pulse._thread
         for heart in hearts:
-            PULSE.remove(heart)
+            pulse.remove(heart)
         thread.join(PATIENCE)
         assert not thread.is_alive()
-        assert PULSE._thread is None
+        assert pulse._thread is None
 
     def test_one_of_redis_that_hangs_keeps_none_of_the_database_waiting(self) -> None:
         entered, go_on = threading.Event(), threading.Event()

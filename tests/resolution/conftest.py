@@ -1,10 +1,12 @@
 """Who buys, and what staff's acts are told to."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 
 from django_idempotency.signals import resolved
@@ -41,3 +43,15 @@ def heard() -> Iterator[list[dict[str, Any]]]:
     resolved.connect(receive)
     yield found
     resolved.disconnect(receive)
+
+
+@pytest.fixture
+def nobody_waits(settings: Any, transactional_db: None) -> Iterator[None]:
+    """Let each who comes second be told at once, by the claim and by SQLite's lock."""
+    settings.IDEMPOTENCY = {"default": {"JOIN_TIMEOUT": timedelta(0)}}
+    if connection.vendor == "sqlite":
+        connection.cursor().execute("PRAGMA busy_timeout = 0")
+    yield
+    if connection.vendor == "sqlite":
+        # The patience is the connection's, and the next test has it again.
+        connection.close()

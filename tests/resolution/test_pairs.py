@@ -30,7 +30,11 @@ from tests.resolution.test_races import OF_UNKNOWN, at_once
 from tests.support.records import stored
 from tests.support.threads import Stage, elsewhere, running
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.resolution.shop")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.urls("tests.resolution.shop"),
+    pytest.mark.usefixtures("nobody_waits"),
+]
 
 DAYS = timedelta(days=2)
 WHY = {"reason": "ticket 9"}
@@ -139,14 +143,6 @@ def test_of_two_who_open_it_again_one_is_told() -> None:
 
 def settling(number: int, act: Act) -> Callable[[], Any]:
     return lambda: ACTS[act](number, counter=1, **DECISIONS[act], actor=BOB)
-
-
-@pytest.fixture(autouse=True)
-def _nobody_waits_for_sqlite(settings: Any) -> None:
-    settings.IDEMPOTENCY = {"default": {"JOIN_TIMEOUT": timedelta(0)}}
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA busy_timeout = 0")
 
 
 class TestWhileItIsRun:

@@ -78,14 +78,8 @@ class TestUnfinished:
         assert (TILL.seen, events()) == ([], [])
 
 
+@pytest.mark.usefixtures("nobody_waits")
 class TestRaces:
-    @pytest.fixture(autouse=True)
-    def _nobody_waits_for_sqlite(self, settings: Any) -> None:
-        settings.IDEMPOTENCY = {"default": {"JOIN_TIMEOUT": timedelta(0)}}
-        if connection.vendor == "sqlite":
-            with connection.cursor() as cursor:
-                cursor.execute("PRAGMA busy_timeout = 0")
-
     def test_the_clients_retry_during_a_replay_is_told_to_wait_and_then_gets_its_answer(self, buyer):
         stage, number = Stage(), failed(buyer)
         TILL.does = lambda: stage.enter() or 201

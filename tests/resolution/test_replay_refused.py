@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.db.models.query import QuerySet
 from django.utils import timezone
 
@@ -62,11 +61,9 @@ def test_of_two_members_of_staff_one_is_told(buyer):
     assert len(payments()) == 2
 
 
-def test_while_it_runs_another_one_is_told(buyer, settings):
-    settings.IDEMPOTENCY = {"default": {"JOIN_TIMEOUT": timedelta(0)}}
+@pytest.mark.usefixtures("nobody_waits")
+def test_while_it_runs_another_one_is_told(buyer):
     stage, number = Stage(), mismatched(buyer)
-    if connection.vendor == "sqlite":
-        connection.cursor().execute("PRAGMA busy_timeout = 0")
     TILL.does = lambda: stage.enter() or 201
     with running(lambda: run_refused(number, actor=BOB), stage), pytest.raises((Moved, StillRunning)):
         run_refused(number)
