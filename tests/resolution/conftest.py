@@ -46,12 +46,14 @@ def heard() -> Iterator[list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def nobody_waits(settings: Any, transactional_db: None) -> Iterator[None]:
+def nobody_waits(settings: Any, monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> Iterator[None]:
     """Let each who comes second be told at once, by the claim and by SQLite's lock."""
     settings.IDEMPOTENCY = {"default": {"JOIN_TIMEOUT": timedelta(0)}}
-    if connection.vendor == "sqlite":
-        connection.cursor().execute("PRAGMA busy_timeout = 0")
-    yield
-    if connection.vendor == "sqlite":
-        # The patience is the connection's, and the next test has it again.
-        connection.close()
+    if connection.vendor != "sqlite":
+        yield
+        return
+    connection.close()
+    with monkeypatch.context() as patch:
+        patch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0)
+        yield
+    connection.close()

@@ -30,11 +30,7 @@ from tests.resolution.test_races import OF_UNKNOWN, at_once
 from tests.support.records import stored
 from tests.support.threads import Stage, elsewhere, running
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.urls("tests.resolution.shop"),
-    pytest.mark.usefixtures("nobody_waits"),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.resolution.shop")]
 
 DAYS = timedelta(days=2)
 WHY = {"reason": "ticket 9"}
@@ -145,6 +141,7 @@ def settling(number: int, act: Act) -> Callable[[], Any]:
     return lambda: ACTS[act](number, counter=1, **DECISIONS[act], actor=BOB)
 
 
+@pytest.mark.usefixtures("nobody_waits")
 class TestWhileItIsRun:
     """What one has sent is under way, and another one decides of the same incident."""
 
@@ -207,6 +204,7 @@ def aged(event: Any) -> None:
         cursor.execute(f"UPDATE {table} SET at = %s WHERE sequence = %s", [timezone.now() - DAYS, event.sequence])
 
 
+@pytest.mark.usefixtures("nobody_waits")
 class TestTheClientsRetry:
     """The client tries again while somebody decides that its failure was settled in another way."""
 
