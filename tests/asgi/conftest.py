@@ -1,43 +1,31 @@
 """Live uvicorn servers with coroutine views."""
 
-import sys
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.support import services
-from tests.support.live import Live, Servers
+from tests.support.live import Live, Servers, gunicorn
 
-pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn_worker")
 
 POINTS = "tests.asgi.points.points_middleware"
 # A middleware that is no coroutine moves the whole request into a thread and back.
 CHAINS = {"coroutines": [POINTS], "a synchronous middleware": ["tests.bank.auth.HeaderUserMiddleware", POINTS]}
 
 
-def uvicorn(listener: int, workers: int, threads: int, healthcheck: int = 5) -> list[str]:
-    """
-    Return the command. uvicorn waits `healthcheck` seconds for each worker to say that it lives: also for one that is
-    killed just after it was asked, and replaces none meanwhile.
-    """
-    options = ["--lifespan=off", "--log-level=warning", f"--timeout-worker-healthcheck={healthcheck}"]
-    return [
-        *(sys.executable, "-m", "uvicorn", "tests.asgi.application:application"),
-        *(f"--fd={listener}", f"--workers={workers}", *options),
+def uvicorn(listener: int, workers: int, threads: int) -> list[str]:
+    """Return the command: uvicorn's workers under gunicorn, which replaces a killed one at once by a fork."""
+    served = [
+        part.replace("tests.support.wsgi:", "tests.asgi.application:") for part in gunicorn(listener, workers, threads)
     ]
+    return [*served, "--worker-class=uvicorn_worker.UvicornWorker"]
 
 
 def start(servers: Servers, vendor: str, chain: str = "coroutines") -> Live:
     """Return the uvicorn on a database, started by the first test that asks for it."""
     return servers.get(vendor, command=uvicorn, **settings(vendor, chain))
-
-
-def start_own(servers: Servers, vendor: str) -> Live:
-    """Return a uvicorn for a test that stops workers, which replaces none before the test has seen what it does."""
-    patient = partial(uvicorn, healthcheck=60)
-    return servers.start(servers.databases.new(vendor), command=patient, **settings(vendor, "coroutines"))
 
 
 def settings(vendor: str, chain: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.asgi.conftest import start_own
+from tests.asgi.conftest import settings, uvicorn
 from tests.asgi.test_live import unknown
 from tests.crashes.expectations import answer_lost, paid_once
 from tests.support.barriers import Barriers
@@ -24,7 +24,7 @@ LAPSE = 4.0
 @pytest.fixture
 def own(servers: Servers, vendor: str) -> Iterator[Live]:
     """A uvicorn for one test."""
-    live = start_own(servers, vendor)
+    live = servers.start(servers.databases.new(vendor), command=uvicorn, **settings(vendor, "coroutines"))
     yield live
     servers.stop(live)
 
