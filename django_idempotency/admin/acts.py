@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
@@ -26,23 +23,21 @@ from ..resolution import fitting
 from ..resolution.grants import needed
 from ..timelines import done, money
 from .act_forms import PAGES, SHOW_ANSWER, Page
+from .desk import DeskAdmin, by_itself
 
 APP = "django_idempotency"
-TEMPLATE = "admin/django_idempotency/act.html"
-MEDIA_CSS = "django_idempotency/desk.css"
 REFUSED = 409
 LONGEST_NUMBER = 19
 """Digits, from which on a number may be too large for a column."""
 
 Stored = IdempotencyRecord | IdempotencyIncident
-View = Callable[..., HttpResponse]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """One act on what is stored under an id, as one member of staff asks for it."""
 
-    admin: admin.ModelAdmin[Any]
+    admin: DeskAdmin[Any]
     request: HttpRequest
     act: str
     page: Page
@@ -90,18 +85,15 @@ class Desk:
 
     def answer(self, **more: Any) -> HttpResponse:
         shown = {
-            **self.admin.admin_site.each_context(self.request),
             "title": self.page.title,
             "does": self.page.does,
-            "opts": self.admin.opts,
-            "media_css": MEDIA_CSS,
             "found": self.found,
             "back": self.back(),
             "about": about(self.found) if self.found else [],
             **more,
         }
         refused = "refusal" in more
-        return TemplateResponse(self.request, TEMPLATE, shown, status=REFUSED if refused else 200)
+        return self.admin.answer(self.request, "act.html", shown, status=REFUSED if refused else 200)
 
     def back(self) -> str:
         """The page of what it is about; where that has gone, the list."""
@@ -110,7 +102,7 @@ class Desk:
         return reverse(f"{name}_changelist") if gone else reverse(f"{name}_change", args=[self.id])
 
 
-def urls(model_admin: admin.ModelAdmin[Any]) -> list[URLPattern]:
+def urls(model_admin: DeskAdmin[Any]) -> list[URLPattern]:
     """The address of each act, below that of the record or the incident."""
 
     def act_view(request: HttpRequest, object_id: str, act: str) -> HttpResponse:
@@ -118,13 +110,6 @@ def urls(model_admin: admin.ModelAdmin[Any]) -> list[URLPattern]:
 
     view = by_itself(model_admin.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(act_view)))
     return [path("<path:object_id>/act/<slug:act>/", view, name=f"{APP}_{model_admin.opts.model_name}_act")]
-
-
-def by_itself(view: View) -> View:
-    """The view outside of the transactions of ATOMIC_REQUESTS: what is sent must not be rolled back."""
-    for alias in connections:
-        view = transaction.non_atomic_requests(using=alias)(view)
-    return view
 
 
 def links(user: Any, found: Stored) -> list[tuple[str, Any]]:
@@ -146,7 +131,7 @@ def may(user: Any, page: Page) -> bool:
 
 
 def asked_for(
-    request: HttpRequest, needs: resolution.NeedsApproval, model_admin: admin.ModelAdmin[Any], back: str
+    request: HttpRequest, needs: resolution.NeedsApproval, model_admin: DeskAdmin[Any], back: str
 ) -> HttpResponse:
     """Ask for a second person, and go to where that can be seen. Raises NotResolved."""
     approval = approvals.request(needs)
@@ -173,7 +158,7 @@ def about(found: Stored) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in facts if value not in ("", None)]
 
 
-def _desk(model_admin: admin.ModelAdmin[Any], request: HttpRequest, object_id: str, act: str) -> Desk:
+def _desk(model_admin: DeskAdmin[Any], request: HttpRequest, object_id: str, act: str) -> Desk:
     """Raises PermissionDenied, and Http404 for what is no act on such a thing."""
     page = PAGES.get(act)
     of_incident = model_admin.model is IdempotencyIncident
@@ -186,7 +171,7 @@ def _desk(model_admin: admin.ModelAdmin[Any], request: HttpRequest, object_id: s
     return Desk(admin=model_admin, request=request, act=act, page=page, id=given, found=found)
 
 
-def _read(model_admin: admin.ModelAdmin[Any], text: str) -> Any:
+def _read(model_admin: DeskAdmin[Any], text: str) -> Any:
     """The id of what has gone. Raises Http404 for what is none."""
     try:
         return model_admin.opts.pk.to_python(text)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 
 from .. import approvals, audit, payloads, resolution
 from ..core.acts import Act
@@ -24,16 +21,10 @@ from ..models import IdempotencyApproval, IdempotencyIncident, IdempotencyRecord
 from ..timelines import ENDED, come_of, money
 from . import acts
 from .act_forms import PAGES
+from .desk import DeskAdmin
 from .places import placed
 
-if TYPE_CHECKING:
-    ApprovalAdminBase = admin.ModelAdmin[IdempotencyApproval]
-else:
-    ApprovalAdminBase = admin.ModelAdmin
-
 APP = "django_idempotency"
-NAME = f"{APP}_idempotencyapproval"
-TEMPLATE = "admin/django_idempotency/approval.html"
 LABELS = {
     "reason": gettext_lazy("Reason"),
     "evidence": gettext_lazy("Evidence"),
@@ -56,25 +47,16 @@ State = IdempotencyApproval.State
 
 
 @admin.register(IdempotencyApproval)
-class IdempotencyApprovalAdmin(ApprovalAdminBase):
+class IdempotencyApprovalAdmin(DeskAdmin[IdempotencyApproval]):
     """Nothing here is changed by hand: it is granted or refused, in approvals.py."""
 
+    heading = gettext_lazy("Approvals")
     list_display = ("what", "money", "requester", "requested_at", "expires_at", "state", "approver")
-    list_display_links = None
     list_filter = ("state",)
-    list_per_page = 50
-    sortable_by = ()
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    actions = None
-
-    class Media:
-        css = {"all": [acts.MEDIA_CSS]}
 
     @admin.display(description=gettext_lazy("act"))
     def what(self, approval: IdempotencyApproval) -> SafeString:
-        page = reverse(f"{self.admin_site.name}:{NAME}_change", args=[approval.pk])
-        return format_html('<a href="{}">{}</a>', page, _title(approval))
+        return format_html('<a href="{}">{}</a>', self.address(approval), _title(approval))
 
     @admin.display(description=gettext_lazy("amount"))
     def money(self, approval: IdempotencyApproval) -> SafeString:
@@ -87,80 +69,38 @@ class IdempotencyApprovalAdmin(ApprovalAdminBase):
         return found.order_by("waiting", Case(When(waiting=0, then="requested_at")), "-pk")
 
     def get_urls(self) -> list[URLPattern]:
-        own = {"approve": self.approve_view, "reject": self.reject_view}
-        wrap = self.admin_site.admin_view
-        posts = [
-            path(f"<path:object_id>/{name}/", acts.by_itself(wrap(require_POST(view))), name=f"{NAME}_{name}")
-            for name, view in own.items()
-        ]
-        return [*posts, *super().get_urls()]
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": _("Approvals"), **(extra_context or {})})
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied
-        try:
-            return self._page(request, self._found(request, object_id))
-        except IdempotencyApproval.DoesNotExist:
-            # Django's own answer, which sends the staff on to the index and says so.
-            return super().change_view(request, object_id, form_url, extra_context)
+        return [*self.posts({"approve": self.approve_view, "reject": self.reject_view}), *super().get_urls()]
 
     def approve_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        found = self._found(request, object_id)
+        found = self.found(request, object_id)
         if not request.user.has_perm(f"{APP}.approve"):
             raise PermissionDenied
         try:
             approvals.approve(found.pk, actor=audit.actor_of(request), using=found._state.db)
         except (ValueError, resolution.NotResolved) as refusal:
-            return self._page(request, self._found(request, object_id), refusal=refusal)
+            return self.page(request, self.found(request, object_id), refusal=refusal)
         messages.success(request, _("Approved.") + f" {_come_of(found)}" if _sends(found) else _("Approved, and done."))
-        return HttpResponseRedirect(self._address(found))
+        return HttpResponseRedirect(self.address(found))
 
     def reject_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        found, actor = self._found(request, object_id), audit.actor_of(request)
+        found, actor = self.found(request, object_id), audit.actor_of(request)
         if not (request.user.has_perm(f"{APP}.approve") or _is_theirs(found, actor)):
             raise PermissionDenied
         reason = request.POST.get("reason", "")
         try:
             approvals.reject(found.pk, reason=reason, actor=actor, using=found._state.db)
         except (ValueError, resolution.NotResolved) as refusal:
-            return self._page(request, self._found(request, object_id), refusal=refusal)
+            return self.page(request, self.found(request, object_id), refusal=refusal)
         messages.success(request, _("It will not be done."))
-        return HttpResponseRedirect(self._address(found))
+        return HttpResponseRedirect(self.address(found))
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: IdempotencyApproval | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: IdempotencyApproval | None = None) -> bool:
-        return False
-
-    def _address(self, found: IdempotencyApproval) -> str:
-        return reverse(f"{self.admin_site.name}:{NAME}_change", args=[found.pk])
-
-    def _found(self, request: HttpRequest, object_id: str) -> IdempotencyApproval:
-        """Raises PermissionDenied, and DoesNotExist."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        found = self.get_object(request, unquote(object_id))
-        if found is None:
-            raise IdempotencyApproval.DoesNotExist
-        return found
-
-    def _page(
+    def page(
         self, request: HttpRequest, found: IdempotencyApproval, *, refusal: Exception | None = None
     ) -> HttpResponse:
         actor, approves = audit.actor_of(request), request.user.has_perm(f"{APP}.approve")
         is_open = found.state == State.REQUESTED and found.expires_at > now()
         theirs, frozen = _is_theirs(found, actor), _frozen(found)
         shown = {
-            **self.admin_site.each_context(request),
             **frozen,
             "title": _title(found),
             "does": PAGES[found.act].does if found.act in PAGES else "",
@@ -174,10 +114,8 @@ class IdempotencyApprovalAdmin(ApprovalAdminBase):
             "may_approve": is_open and approves and not theirs and frozen.get("intact"),
             "may_reject": is_open and (approves or theirs),
             "refusal": refusal,
-            "opts": self.opts,
-            "media_css": acts.MEDIA_CSS,
         }
-        return TemplateResponse(request, TEMPLATE, shown, status=acts.REFUSED if refusal else 200)
+        return self.answer(request, "approval.html", shown, status=acts.REFUSED if refusal else 200)
 
 
 def _title(approval: IdempotencyApproval) -> str:

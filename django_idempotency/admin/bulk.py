@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import Promise
 from django.utils.html import format_html
@@ -26,15 +24,10 @@ from ..timelines import money
 from . import acts
 from .act_forms import PAGES
 from .bulk_previews import act_named, as_seen, chosen, preview, refuse
+from .desk import DeskAdmin, by_itself
 from .places import placed, where
 
-if TYPE_CHECKING:
-    BulkAdminBase = admin.ModelAdmin[IdempotencyBulk]
-else:
-    BulkAdminBase = admin.ModelAdmin
-
 APP = "django_idempotency"
-NAME = f"{APP}_idempotencybulk"
 MODELS: dict[str, Any] = {"record": IdempotencyRecord, "incident": IdempotencyIncident}
 AT_ONCE = 2.0
 """Seconds for which rows are done while somebody waits for the page."""
@@ -43,25 +36,16 @@ State = IdempotencyBulkRow.State
 
 
 @admin.register(IdempotencyBulk)
-class IdempotencyBulkAdmin(BulkAdminBase):
+class IdempotencyBulkAdmin(DeskAdmin[IdempotencyBulk]):
     """What was done to several at once. It is begun from the lists of requests and incidents."""
 
+    heading = gettext_lazy("Bulk acts")
     list_display = ("what", "requester", "requested_at", "how_far")
-    list_display_links = None
-    list_per_page = 50
-    sortable_by = ()
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     ordering = ("-pk",)
-    actions = None
-
-    class Media:
-        css = {"all": [acts.MEDIA_CSS]}
 
     @admin.display(description=gettext_lazy("act"))
     def what(self, run: IdempotencyBulk) -> SafeString:
-        page = reverse(f"{self.admin_site.name}:{NAME}_change", args=[run.pk])
-        return format_html('<a href="{}">{}</a>', page, PAGES[run.act].title)
+        return format_html('<a href="{}">{}</a>', self.address(run), PAGES[run.act].title)
 
     @admin.display(description=gettext_lazy("how far it is"))
     def how_far(self, run: IdempotencyBulk) -> str:
@@ -77,21 +61,16 @@ class IdempotencyBulkAdmin(BulkAdminBase):
         return found
 
     def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
-        posts: dict[str, Any] = {"begin": self.begin_view, "<path:object_id>/go-on": self.go_on_view}
-        posts["<path:object_id>/stop"] = self.stop_view
-        own = [
-            path(f"{place}/", acts.by_itself(wrap(require_POST(view))), name=f"{NAME}_{place.rpartition('/')[2]}")
-            for place, view in posts.items()
-        ]
-        return [*own, *super().get_urls()]
+        begin = by_itself(self.admin_site.admin_view(require_POST(self.begin_view)))
+        own = self.posts({"go-on": self.go_on_view, "stop": self.stop_view})
+        return [path("begin/", begin, name=f"{self.name()}_begin"), *own, *super().get_urls()]
 
     def begin_view(self, request: HttpRequest) -> HttpResponse:
         """Begin what a preview has shown."""
         act, model = act_named(request.POST.get("act", "")), MODELS.get(request.POST.get("about", ""))
         if model is None:
             raise Http404
-        model_admin = self.admin_site.get_model_admin(model)
+        model_admin: Any = self.admin_site.get_model_admin(model)
         refuse(model_admin, request, act)
         seen = as_seen(request.POST.getlist("row"))
         found = chosen(model_admin, request, list(seen))
@@ -104,38 +83,27 @@ class IdempotencyBulkAdmin(BulkAdminBase):
             return preview(model_admin, request, act, list(seen), fault=fault)
         if get_policy().bulk_in_celery:
             _in_celery(run.pk, using)
-        return HttpResponseRedirect(self._address(run))
+        return HttpResponseRedirect(self.address(run))
 
     def go_on_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         run = self._found(request, object_id)
         if not _is_theirs(request, run):
             raise PermissionDenied
         bulk.carry_out(run.pk, seconds=AT_ONCE, using=where())
-        return HttpResponseRedirect(self._address(run))
+        return HttpResponseRedirect(self.address(run))
 
     def stop_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         run = self._found(request, object_id)
         bulk.stop(run.pk, actor=audit.actor_of(request), using=where())
         messages.success(request, _("Stopped. What was begun has been done; nothing else is begun."))
-        return HttpResponseRedirect(self._address(run))
+        return HttpResponseRedirect(self.address(run))
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": _("Bulk acts"), **(extra_context or {})})
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def page(self, request: HttpRequest, run: IdempotencyBulk) -> HttpResponse:
         """How far it is."""
-        if request.method not in ("GET", "HEAD") or not self.has_view_permission(request):
-            raise PermissionDenied
-        run = self.get_object(request, unquote(object_id))
-        if run is None:
-            return super().change_view(request, object_id, form_url, extra_context)
         rows = list(_rows(run))
         more = run.stopped_at is None and any(row.state == State.WAITING for row in rows)
         may_act = acts.may(request.user, PAGES[run.act])
         shown = {
-            **self.admin_site.each_context(request),
             "title": PAGES[run.act].title,
             "run": run,
             "rows": [(row, money(row.amount, row.currency), _row_page(request, row)) for row in rows],
@@ -145,10 +113,8 @@ class IdempotencyBulkAdmin(BulkAdminBase):
             "elsewhere": get_policy().bulk_in_celery,
             "may_go_on": more and may_act and _is_theirs(request, run),
             "may_stop": more and may_act,
-            "opts": self.opts,
-            "media_css": acts.MEDIA_CSS,
         }
-        return TemplateResponse(request, "admin/django_idempotency/bulk.html", shown)
+        return self.answer(request, "bulk.html", shown)
 
     def has_view_permission(self, request: HttpRequest, obj: IdempotencyBulk | None = None) -> bool:
         return any(_may_view(request, kind) for kind in MODELS)
@@ -156,25 +122,9 @@ class IdempotencyBulkAdmin(BulkAdminBase):
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: IdempotencyBulk | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: IdempotencyBulk | None = None) -> bool:
-        return False
-
-    def _address(self, run: IdempotencyBulk) -> str:
-        return reverse(f"{self.admin_site.name}:{NAME}_change", args=[run.pk])
-
     def _found(self, request: HttpRequest, object_id: str) -> IdempotencyBulk:
         """A bulk act, for somebody who may do such an act. Raises PermissionDenied, and Http404."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        run = self.get_object(request, unquote(object_id))
-        if run is None:
-            raise Http404
+        run = self.found(request, object_id)
         if not acts.may(request.user, PAGES[run.act]):
             raise PermissionDenied
         return run

@@ -9,7 +9,6 @@ from typing import Any
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 
 from .. import audit, bulk
 from ..core.acts import Act
@@ -17,6 +16,7 @@ from ..models import IdempotencyRecord
 from ..timelines import money
 from . import acts
 from .act_forms import PAGES
+from .desk import DeskAdmin
 
 SHOWN = ("namespace", "key", "method", "path", "amount", "currency")
 """Of each row in a preview; never what a request holds."""
@@ -28,7 +28,7 @@ def actions(names: Sequence[Act]) -> list[Callable[..., HttpResponse]]:
 
 
 def _action(act: Act) -> Callable[..., HttpResponse]:
-    def action(model_admin: Any, request: HttpRequest, queryset: Any) -> HttpResponse:
+    def action(model_admin: DeskAdmin[Any], request: HttpRequest, queryset: Any) -> HttpResponse:
         # The rows that are ticked, and no others: the queryset may be of all that there are.
         ids = request.POST.getlist(ACTION_CHECKBOX_NAME)
         return preview(model_admin, request, act, ids)
@@ -40,7 +40,7 @@ def _action(act: Act) -> Callable[..., HttpResponse]:
 
 
 def preview(
-    model_admin: Any, request: HttpRequest, act: Act, ids: list[str], *, fault: ValueError | None = None
+    model_admin: DeskAdmin[Any], request: HttpRequest, act: Act, ids: list[str], *, fault: ValueError | None = None
 ) -> HttpResponse:
     """What it would come to, with the form that begins it."""
     refuse(model_admin, request, act)
@@ -48,7 +48,6 @@ def preview(
     plan = bulk.planned(act, found, actor=audit.actor_of(request))
     fit = [one for one in plan if one.against is None]
     shown = {
-        **model_admin.admin_site.each_context(request),
         "title": PAGES[act].title,
         "does": PAGES[act].does,
         "act": act.value,
@@ -62,10 +61,8 @@ def preview(
         "most": bulk.MOST,
         "fault": fault,
         "reason": request.POST.get("reason", ""),
-        "opts": model_admin.opts,
-        "media_css": acts.MEDIA_CSS,
     }
-    return TemplateResponse(request, "admin/django_idempotency/bulk_preview.html", shown)
+    return model_admin.answer(request, "bulk_preview.html", shown)
 
 
 def act_named(name: str) -> Act:
@@ -75,7 +72,7 @@ def act_named(name: str) -> Act:
     return Act(name)
 
 
-def refuse(model_admin: Any, request: HttpRequest, act: Act) -> None:
+def refuse(model_admin: DeskAdmin[Any], request: HttpRequest, act: Act) -> None:
     """Raises PermissionDenied, and Http404 for an act that is not done to several such things."""
     if act not in (bulk.OF_RECORDS if model_admin.model is IdempotencyRecord else bulk.OF_INCIDENTS):
         raise Http404
@@ -83,7 +80,7 @@ def refuse(model_admin: Any, request: HttpRequest, act: Act) -> None:
         raise PermissionDenied
 
 
-def chosen(model_admin: Any, request: HttpRequest, ids: list[str]) -> list[Any]:
+def chosen(model_admin: DeskAdmin[Any], request: HttpRequest, ids: list[str]) -> list[Any]:
     """What was chosen and is still there, in that order."""
     field = model_admin.opts.pk
     read = [field.to_python(one) for one in dict.fromkeys(ids) if _reads(field, one)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.exceptions import NotRegistered
@@ -25,11 +25,7 @@ from ..models import IdempotencyApproval, IdempotencyIncident, IdempotencyRecord
 from ..rollups.series import SPANS, series
 from ..timelines import money
 from .charts import NOTHING, amount, charts
-
-if TYPE_CHECKING:
-    RollupAdminBase = admin.ModelAdmin[IdempotencyRollup]
-else:
-    RollupAdminBase = admin.ModelAdmin
+from .desk import LookOnlyAdmin
 
 Kind = IdempotencyIncident.Kind
 
@@ -60,21 +56,12 @@ class Tile:
 
 
 @admin.register(IdempotencyRollup)
-class DashboardAdmin(RollupAdminBase):
+class DashboardAdmin(LookOnlyAdmin[IdempotencyRollup]):
     """One page in the place of a list; the rows that it is drawn from are shown nowhere."""
 
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
         return [path("", self.admin_site.admin_view(self.changelist_view), name=name)]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: IdempotencyRollup | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: IdempotencyRollup | None = None) -> bool:
-        return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self.has_view_permission(request):

@@ -1,53 +1,39 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
+from django.utils.translation import gettext_lazy
 
 from .. import resolution
 from ..bulk import OF_INCIDENTS
 from ..models import IdempotencyIncident
 from . import acts, bulk_previews
+from .desk import DeskAdmin
 from .incident_lists import FILTERS, IncidentList
 from .incident_pages import ACTING, context, may_any
 from .places import placed
 
-if TYPE_CHECKING:
-    IncidentAdminBase = admin.ModelAdmin[IdempotencyIncident]
-else:
-    IncidentAdminBase = admin.ModelAdmin
-
-APP = "django_idempotency"
-NAME = f"{APP}_idempotencyincident"
-PAGE = 50
 REFUSED = 409
 
 
 @admin.register(IdempotencyIncident)
-class IdempotencyIncidentAdmin(IncidentAdminBase):
+class IdempotencyIncidentAdmin(DeskAdmin[IdempotencyIncident]):
     """The inbox, and the page of each incident. What was seen is not rewritten; what is decided is decided in resolution."""
 
+    heading = gettext_lazy("Incidents")
     list_display = ("kind", "key")
-    list_display_links = None
     list_filter: ClassVar[Any] = FILTERS
-    list_per_page = PAGE
-    sortable_by = ()
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     actions = bulk_previews.actions(OF_INCIDENTS)
 
     class Media:
-        css = {"all": ["django_idempotency/desk.css"]}
         js = ["django_idempotency/copy.js"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IdempotencyIncident]:
@@ -57,29 +43,12 @@ class IdempotencyIncidentAdmin(IncidentAdminBase):
         return IncidentList
 
     def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
         own = {"unmask": self.unmask_view, "assign": self.assign_view, "reopen": self.reopen_view}
-        posts = [
-            path(f"<path:object_id>/{name}/", acts.by_itself(wrap(require_POST(view))), name=f"{NAME}_{name}")
-            for name, view in own.items()
-        ]
-        return [*posts, *acts.urls(self), *super().get_urls()]
+        return [*self.posts(own), *acts.urls(self), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        more = {"title": _("Incidents"), "may_assign": may_any(request.user, ACTING), "moment": now()}
+        more = {"may_assign": may_any(request.user, ACTING), "moment": now()}
         return super().changelist_view(request, {**more, **(extra_context or {})})
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """The page of one incident: nothing on it can be changed by hand."""
-        if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied
-        try:
-            return self._page(request, self._found(request, object_id))
-        except Http404:
-            # Django's own answer, which sends the staff on to the index and says so.
-            return super().change_view(request, object_id, form_url, extra_context)
 
     def unmask_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The same page with what is stored, for somebody who has said why."""
@@ -88,8 +57,8 @@ class IdempotencyIncidentAdmin(IncidentAdminBase):
         try:
             revealed = resolution.reveal_incident(incident.pk, reason=reason, actor=actor, using=incident._state.db)
         except (ValueError, resolution.NotResolved) as refusal:
-            return self._page(request, incident, refusal=refusal)
-        return self._page(request, self._found(request, object_id), revealed=revealed)
+            return self.page(request, incident, refusal=refusal)
+        return self.page(request, self.found(request, object_id), revealed=revealed)
 
     def assign_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Take it, or leave it to nobody in particular."""
@@ -115,15 +84,6 @@ class IdempotencyIncidentAdmin(IncidentAdminBase):
         messages.success(request, _("It is open again."))
         return HttpResponseRedirect(self._back(request, incident))
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: IdempotencyIncident | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: IdempotencyIncident | None = None) -> bool:
-        return False
-
     def has_resolve_permission(self, request: HttpRequest) -> bool:
         return may_any(request.user, ["resolve"])
 
@@ -132,30 +92,23 @@ class IdempotencyIncidentAdmin(IncidentAdminBase):
 
     def _found(self, request: HttpRequest, object_id: str, *codenames: str) -> IdempotencyIncident:
         """The incident, for somebody with one of these permissions. Raises PermissionDenied, and Http404."""
-        permitted = not codenames or may_any(request.user, codenames)
-        if not (permitted and self.has_view_permission(request)):
+        if not may_any(request.user, codenames):
             raise PermissionDenied
-        incident = self.get_object(request, unquote(object_id))
-        if incident is None:
-            raise Http404
-        return incident
+        return self.found(request, object_id)
 
     def _refused(self, request: HttpRequest, object_id: str, refusal: Exception) -> HttpResponse:
         """The page as it is now, with who has changed what since it was looked at."""
         since = request.POST.get("since", "")
         seen = int(since) if since.isdecimal() and len(since) < 20 else 0
-        return self._page(request, self._found(request, object_id), refusal=refusal, since=seen, status=REFUSED)
+        return self.page(request, self.found(request, object_id), refusal=refusal, since=seen, status=REFUSED)
 
-    def _page(
-        self, request: HttpRequest, incident: IdempotencyIncident, *, status: int = 200, **more: Any
-    ) -> HttpResponse:
-        shown = context(incident, request.user, asked=request.GET, **more)
-        shown |= {**self.admin_site.each_context(request), "moment": now(), "opts": self.opts, "media": self.media}
-        return TemplateResponse(request, "admin/django_idempotency/incident.html", shown, status=status)
+    def page(self, request: HttpRequest, found: IdempotencyIncident, *, status: int = 200, **more: Any) -> HttpResponse:
+        shown = context(found, request.user, asked=request.GET, **more)
+        return self.answer(request, "incident.html", {**shown, "moment": now()}, status=status)
 
     def _back(self, request: HttpRequest, incident: IdempotencyIncident) -> str:
         """To where it was asked for: the page, or the inbox as it was filtered."""
         target = request.POST.get("next", "")
         if url_has_allowed_host_and_scheme(target, allowed_hosts=None):
             return target
-        return reverse(f"{self.admin_site.name}:{NAME}_change", args=[incident.pk])
+        return self.address(incident)

@@ -3,13 +3,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.http import urlencode
@@ -24,6 +22,7 @@ from ..models import IdempotencyRecord
 from ..payloads import visible
 from ..timelines import attempts, lasted, money
 from . import acts, bulk_previews
+from .desk import DeskAdmin
 from .lists import FILTERS, STATES, RequestList
 from .places import placed
 from .request_pages import context
@@ -31,20 +30,16 @@ from .request_pages import context
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
-    RecordAdminBase = admin.ModelAdmin[IdempotencyRecord]
-else:
-    RecordAdminBase = admin.ModelAdmin
-
 APP = "django_idempotency"
-PAGE = 50
 ASKED = ("q", "scope", "window", "state", "status", "namespace")
 """What an address may say of which requests are wanted."""
 
 
 @admin.register(IdempotencyRecord)
-class IdempotencyRecordAdmin(RecordAdminBase):
+class IdempotencyRecordAdmin(DeskAdmin[IdempotencyRecord]):
     """Read-only: a record that is changed by hand may let a payment through twice."""
 
+    heading = _("Requests")
     list_display = (
         "shown_key",
         "shown_scope",
@@ -55,27 +50,20 @@ class IdempotencyRecordAdmin(RecordAdminBase):
         "age",
         "incidents",
     )
-    list_display_links = None
     list_filter: ClassVar[Any] = FILTERS
-    list_per_page = PAGE
     # Only that there is a search; what it finds is up to RequestList.
     search_fields = ("key",)
     search_help_text = _("A whole key, record id or scope, exactly. A key or id is found however old it is.")
-    sortable_by = ()
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     actions = bulk_previews.actions(OF_RECORDS)
 
     class Media:
-        css = {"all": ["django_idempotency/desk.css"]}
         js = ["django_idempotency/copy.js"]
 
     @admin.display(description=_("key"))
     def shown_key(self, record: IdempotencyRecord) -> SafeString:
-        page = reverse(f"{self.admin_site.name}:{APP}_idempotencyrecord_change", args=[record.pk])
         return format_html(
             '<a href="{}" class="idem-key" title="{}"><bdi>{}</bdi></a>{}',
-            page,
+            self.address(record),
             record.key,
             record.key,
             copier(record.key, _("Copy the key")),
@@ -119,7 +107,7 @@ class IdempotencyRecordAdmin(RecordAdminBase):
     @admin.display(description=_("incidents"))
     def incidents(self, record: IdempotencyRecord) -> SafeString:
         count = getattr(record, "incidents", 0)
-        page = reverse(f"{self.admin_site.name}:{APP}_idempotencyrecord_change", args=[record.pk])
+        page = self.address(record)
         return format_html('<a href="{}#incidents">{}</a>', page, count) if count else format_html("{}", "")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IdempotencyRecord]:
@@ -130,37 +118,18 @@ class IdempotencyRecordAdmin(RecordAdminBase):
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
-        own = [
-            path("export/", wrap(require_POST(self.export_view)), name=f"{APP}_idempotencyrecord_export"),
-            path(
-                "<path:object_id>/unmask/", wrap(require_POST(self.unmask_view)), name=f"{APP}_idempotencyrecord_unmask"
-            ),
-        ]
-        return [*own, *acts.urls(self), *super().get_urls()]
+        export = path("export/", wrap(require_POST(self.export_view)), name=f"{self.name()}_export")
+        return [export, *self.posts({"unmask": self.unmask_view}), *acts.urls(self), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        more = {
-            "title": _("Requests"),
-            "may_export": request.user.has_perm(f"{APP}.export"),
-            "most_exported": exports.MOST,
-        }
+        more = {"may_export": request.user.has_perm(f"{APP}.export"), "most_exported": exports.MOST}
         return super().changelist_view(request, {**more, **(extra_context or {})})
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """The page of one request: nothing on it can be changed."""
-        if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied
-        try:
-            return self._page(request, self._found(request, object_id))
-        except IdempotencyRecord.DoesNotExist:
-            # Django's own answer, which sends the staff on to the index and says so.
-            return super().change_view(request, object_id, form_url, extra_context)
 
     def unmask_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The same page with what is stored, for somebody who has said why."""
-        record = self._found(request, object_id, "view_payload")
+        if not request.user.has_perm(f"{APP}.view_payload"):
+            raise PermissionDenied
+        record = self.found(request, object_id)
         try:
             revealed = resolution.reveal(
                 record.pk,
@@ -169,8 +138,8 @@ class IdempotencyRecordAdmin(RecordAdminBase):
                 using=record._state.db,
             )
         except (ValueError, resolution.NotResolved) as refusal:
-            return self._page(request, record, refusal=refusal)
-        return self._page(request, record, revealed=revealed)
+            return self.page(request, record, refusal=refusal)
+        return self.page(request, record, revealed=revealed)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """What is listed, as a file; who has taken it, and what was asked for, is recorded first."""
@@ -194,44 +163,22 @@ class IdempotencyRecordAdmin(RecordAdminBase):
             headers={"Content-Disposition": f'attachment; filename="requests-{now():%Y%m%d-%H%M%S}.{kind}"'},
         )
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: IdempotencyRecord | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: IdempotencyRecord | None = None) -> bool:
-        return False
-
     def has_release_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(f"{APP}.release")
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(f"{APP}.replay")
 
-    def _found(self, request: HttpRequest, object_id: str, *codenames: str) -> IdempotencyRecord:
-        """The record, for somebody with these permissions. Raises PermissionDenied, and DoesNotExist."""
-        permitted = all(request.user.has_perm(f"{APP}.{codename}") for codename in codenames)
-        if not (permitted and self.has_view_permission(request)):
-            raise PermissionDenied
-        record = self.get_object(request, unquote(object_id))
-        if record is None:
-            raise IdempotencyRecord.DoesNotExist
-        return record
-
-    def _page(self, request: HttpRequest, record: IdempotencyRecord, **more: Any) -> HttpResponse:
-        shown = context(record, request.user, **more)
+    def page(self, request: HttpRequest, found: IdempotencyRecord, **more: Any) -> HttpResponse:
+        shown = context(found, request.user, **more)
         shown |= {
-            **self.admin_site.each_context(request),
-            "badge": badge(record),
-            "acts": acts.links(request.user, record),
-            "copy_key": copier(record.key, _("Copy the key")),
+            "badge": badge(found),
+            "acts": acts.links(request.user, found),
+            "copy_key": copier(found.key, _("Copy the key")),
             "copy_curl": copier(shown["curl"], _("Copy the command")),
             "moment": now(),
-            "opts": self.opts,
-            "media": self.media,
         }
-        return TemplateResponse(request, "admin/django_idempotency/request.html", shown)
+        return self.answer(request, "request.html", shown)
 
 
 def badge(record: IdempotencyRecord) -> SafeString:

@@ -50,6 +50,11 @@ def state_of(approval):
 
 
 class TestDeciding:
+    @pytest.mark.parametrize("decision", ["approve", "reject"])
+    def test_one_that_is_gone_is_not_found(self, approver, decision):
+        where = reverse(f"admin:django_idempotency_idempotencyapproval_{decision}", args=[7])
+        assert approver.post(where).status_code == 404
+
     def test_what_does_not_fit_the_rules_any_more_is_said_to_be_refused(self, approver):
         with pytest.raises(NeedsApproval) as needs:
             resolution.happened(stored("unknown").pk, **ANSWER, actor=BOB)

@@ -23,7 +23,8 @@ ENTRY = re.compile(
 )
 PLACE = re.compile(r"%\((\w+)\)[sd]|\{(\w*)\}|%([sd])")
 BLOCKS = re.compile(
-    r"{% block bodyclass %}.*?{% endblock %}|{%\s*blocktranslate\b.*?{%\s*endblocktranslate\s*%}|{%.*?%}|{{.*?}}|{#.*?#}",
+    r"{% block (?:bodyclass|kind) %}.*?{% endblock %}"
+    r"|{%\s*blocktranslate\b.*?{%\s*endblocktranslate\s*%}|{%.*?%}|{{.*?}}|{#.*?#}",
     re.DOTALL,
 )
 ELEMENTS = re.compile(r"<[^>]*>|&\w+;")

@@ -62,6 +62,12 @@ class TestPage:
         for pk in (uuid.uuid4(), "nonsense"):
             assert staff.get(reverse("admin:django_idempotency_idempotencyrecord_change", args=[pk])).status_code == 302
 
+    def test_nothing_is_unmasked_of_one_that_is_gone(self, staff_client):
+        client = staff_client(*VIEW, "view_payload")
+        for pk in (uuid.uuid4(), "nonsense"):
+            where = reverse("admin:django_idempotency_idempotencyrecord_unmask", args=[pk])
+            assert client.post(where, {"reason": "ticket 9"}).status_code == 404
+
     def test_it_is_never_cached(self, staff):
         assert "no-store" in staff.get(page_of(answered(HOUR))).headers["Cache-Control"]
 

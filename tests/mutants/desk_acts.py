@@ -10,6 +10,7 @@ BULK = ("tests/desk/test_bulk.py",)
 
 in_acts = partial(edit, "admin/acts.py")
 in_forms = partial(edit, "admin/act_forms.py")
+in_desk = partial(edit, "admin/desk.py")
 in_approvals = partial(edit, "admin/approvals.py")
 in_pages = partial(edit, "admin/bulk.py")
 in_previews = partial(edit, "admin/bulk_previews.py")
@@ -70,7 +71,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "the pages of acts are outside of ATOMIC_REQUESTS",
-        (in_acts("        view = transaction.non_atomic_requests(using=alias)(view)\n", "        pass\n"),),
+        (in_desk("        view = transaction.non_atomic_requests(using=alias)(view)\n", "        pass\n"),),
         ACTS,
         only="own_transaction",
     ),
@@ -99,7 +100,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "the permission to see approvals",
-        (in_approvals("        if not self.has_view_permission(request):\n", "        if False:\n"),),
+        (in_desk("        if not self.has_view_permission(request):\n", "        if False:\n"),),
         APPROVALS,
         only="alone",
     ),

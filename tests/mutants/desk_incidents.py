@@ -12,6 +12,7 @@ in_inbox = partial(edit, "inbox.py")
 in_differences = partial(edit, "differences.py")
 in_payloads = partial(edit, "payloads.py")
 in_admin = partial(edit, "admin/incidents.py")
+in_desk = partial(edit, "admin/desk.py")
 in_pages = partial(edit, "admin/incident_pages.py")
 in_acts = partial(edit, "admin/acts.py")
 BRIEFINGS = ("tests/desk/test_briefings.py",)
@@ -84,32 +85,32 @@ MUTANTS = [
     ),
     OnSQLite(
         "incidents are for those who may see them",
-        (in_admin("if not (permitted and self.has_view_permission(request)):", "if not permitted:"),),
+        (in_desk("if not self.has_view_permission(request):", "if False:"),),
         (INBOX,),
     ),
     OnSQLite(
         "assigning is for those who may act",
-        (in_admin("self._found(request, object_id, *ACTING)", "self._found(request, object_id)"),),
+        (in_admin("self._found(request, object_id, *ACTING)", "self.found(request, object_id)"),),
         (INBOX,),
     ),
     OnSQLite(
         "opening again is for those who may resolve",
-        (in_admin('self._found(request, object_id, "resolve")', "self._found(request, object_id)"),),
+        (in_admin('self._found(request, object_id, "resolve")', "self.found(request, object_id)"),),
         (INBOX,),
     ),
     OnSQLite(
         "payloads of incidents are for those who may see them",
-        (in_admin('self._found(request, object_id, "view_payload")', "self._found(request, object_id)"),),
+        (in_admin('self._found(request, object_id, "view_payload")', "self.found(request, object_id)"),),
         (PAGE,),
     ),
     OnSQLite(
         "what changes an incident is posted",
-        (in_admin("wrap(require_POST(view))", "wrap(view)"),),
+        (in_desk("wrap(require_POST(view))", "wrap(view)"),),
         (INBOX,),
     ),
     OnSQLite(
         "an incident is not changed by a post to its page",
-        (in_admin('if request.method not in ("GET", "HEAD"):', "if False:"),),
+        (in_desk('if request.method not in ("GET", "HEAD"):', "if False:"),),
         (INBOX,),
     ),
     OnSQLite(

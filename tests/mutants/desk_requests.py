@@ -13,6 +13,7 @@ in_listings = partial(edit, "listings.py")
 in_lanes = partial(edit, "lanes.py")
 in_payloads = partial(edit, "payloads.py")
 in_exports = partial(edit, "exports.py")
+in_desk = partial(edit, "admin/desk.py")
 in_admin = partial(edit, "admin/requests.py")
 in_pages = partial(edit, "admin/request_pages.py")
 
@@ -112,13 +113,13 @@ MUTANTS = [
     ),
     OnSQLite(
         "the permission to unmask",
-        (in_admin('self._found(request, object_id, "view_payload")', "self._found(request, object_id)"),),
+        (in_admin('if not request.user.has_perm(f"{APP}.view_payload"):', "if False:"),),
         (PAGE,),
         only="TestUnmasking",
     ),
     OnSQLite(
         "the permission to look, with that to unmask",
-        (in_admin("if not (permitted and self.has_view_permission(request)):", "if not permitted:"),),
+        (in_desk("if not self.has_view_permission(request):", "if False:"),),
         (PAGE,),
         only="TestUnmasking",
     ),
