@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,9 +55,15 @@ class Evidence(Seen):
     )
 
 
+class MinorUnits(forms.IntegerField):
+    """A whole number as it is written: Django would take 1.000, which is a thousand to a German, for 1."""
+
+    re_decimal = re.compile(r"(?!)")
+
+
 class Approved(Evidence):
     reference = forms.CharField(label=_("The gateway's reference"), max_length=200)
-    amount = forms.IntegerField(
+    amount = MinorUnits(
         label=_("Amount in minor units"), required=False, help_text=_("Only where the call does not say.")
     )
     currency = forms.CharField(

@@ -10,7 +10,13 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from django_idempotency import resolution
-from django_idempotency.models import IdempotencyApproval, IdempotencyEvent, IdempotencyIncident, IdempotencyRecord
+from django_idempotency.models import (
+    IdempotencyApproval,
+    IdempotencyEvent,
+    IdempotencyIncident,
+    IdempotencyRecord,
+    IdempotencyStep,
+)
 from django_idempotency.resolution import Act, fitting
 from tests.desk.conftest import VIEW
 from tests.desk.situations import DAY, HOUR, SCRIPT, answered, operation
@@ -81,6 +87,17 @@ class TestRecords:
         event = IdempotencyEvent.objects.get()
         assert (event.act, event.actor, event.address) == (act, "ada", "127.0.0.1")
         assert (event.reason or event.evidence) == given.get("reason", given.get("evidence"))
+
+    def test_an_amount_with_a_point_is_not_taken_for_another(self, staff_client):
+        """Which is how a German writes a thousand, and Django one."""
+        record = operation()
+        IdempotencyStep.objects.filter(position=1).update(input=b"{}")
+        given = {"seen": 2, "reference": "ch_1", "currency": "EUR", "evidence": "ch_1"}
+        client, page = staff_client(*VIEW, "resolve"), page_of(record, "approved")
+        assert "Enter a whole number" in client.post(page, {**given, "amount": "1.000"}).content.decode()
+        assert events() == []
+        assert client.post(page, {**given, "amount": "1000"}).status_code == 302
+        assert b'"amount":1000,' in bytes(IdempotencyStep.objects.get(position=1).result)
 
     def test_without_the_permission_there_is_no_button_and_no_page(self, staff_client, case):
         act, record, given, permissions = case
