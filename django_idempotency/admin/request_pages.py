@@ -93,7 +93,8 @@ def _facts(record: IdempotencyRecord) -> list[tuple[str, Any]]:
         (_("Operation"), visible(record.operation)),
         (_("Record id"), record.pk),
         (_("Fingerprint"), bytes(record.fingerprint).hex()),
-        (_("Claim"), record.claim),
+        # To be given to a command: in no groups of digits.
+        (_("Claim"), str(record.claim)),
     ]
     return [(name, value) for name, value in facts if value not in ("", None)]
 
