@@ -8,9 +8,9 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef
 
-from .core.journal import NEVER
 from .core.states import State
 from .models import IdempotencyStep
+from .models.records import never
 
 BODIES: dict[str, Any] = {"input": None, "input_key_id": "", "result": None, "result_key_id": ""}
 
@@ -43,7 +43,7 @@ def deleted_too(chosen: list[dict[str, Any]], change: Callable[[Any], int]) -> C
 def never_begun(records: Any, before: Any) -> Any:
     """Operations that were refused before their first step, say for want of an account, and not asked for since then."""
     steps = IdempotencyStep._base_manager.using(records.db).filter(record_id=OuterRef("pk"))
-    refused = records.filter(state=State.PROCESSING.value, operation__gt="", resume_at__gte=NEVER)
+    refused = records.filter(state=State.PROCESSING.value, operation__gt="", resume_at__gte=never())
     return refused.filter(~Exists(steps), due_at__lte=before, lease_until__lte=before)
 
 

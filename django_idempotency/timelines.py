@@ -14,10 +14,10 @@ from django.utils.formats import localize, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .core.journal import NEVER
 from .core.states import State
 from .currencies import DECIMALS
 from .models import IdempotencyEvent, IdempotencyIncident, IdempotencyRecord
+from .models.records import never
 
 Kind = IdempotencyIncident.Kind
 
@@ -135,7 +135,7 @@ def _under_way(record: IdempotencyRecord, now: datetime) -> str:
     age = lasted(now - record.claimed_at)
     if record.lease_until is None:
         return _("Claimed {time} ago, and not answered yet.").format(time=age)
-    if record.resume_at == NEVER:
+    if record.resume_at == never():
         return _("Claimed {time} ago, and refused before anything was done: only its client can send it again.").format(
             time=age
         )
@@ -203,7 +203,7 @@ def _of_record(record: IdempotencyRecord) -> Iterator[Entry]:
         yield Entry(at=record.completed_at, what=status or _("It was answered."))
     if record.state == State.PROCESSING.value and record.lease_until:
         yield Entry(at=record.lease_until, what=_("The claim ends, unless its owner extends it."))
-    if record.resume_at and record.state == State.PROCESSING.value and record.resume_at < NEVER:
+    if record.resume_at and record.state == State.PROCESSING.value and record.resume_at < never():
         yield Entry(at=record.resume_at, what=_("Upkeep may go on with it."))
     if record.expires_at:
         yield Entry(at=record.expires_at, what=_("The answer expires."))

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Case, F, When
 from django.utils.translation import gettext_lazy as _
 
+from ..core.journal import NEVER
 from ..core.states import State
 
 
@@ -79,3 +82,8 @@ class IdempotencyRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} ({self.scope})"
+
+
+def never() -> datetime:
+    """NEVER, as `resume_at` takes and has it: without USE_TZ, no time may know of its zone."""
+    return NEVER if settings.USE_TZ else NEVER.replace(tzinfo=None)

@@ -28,11 +28,12 @@ from ..backends.db.errors import Held, Unclear, own_statement
 from ..backends.db.leases import Leases
 from ..backends.db.runs import BoundaryBroken, close_if_lost
 from ..core.engine import Claim, Durable, Snapshot
-from ..core.journal import NEVER, Kind, Step
+from ..core.journal import Kind, Step
 from ..core.states import State
 from ..encryption import opened, sealed
 from ..exceptions import StoreUnavailable, TransactionBroken
 from ..models import IdempotencyStep
+from ..models.records import never
 from .boundaries import no_writes
 
 ELSEWHERE = (
@@ -185,7 +186,7 @@ class Operations:
 
         def change() -> bool:
             now = self._now()
-            resume_at = NEVER if pause is None else now + pause
+            resume_at = never() if pause is None else now + pause
             count = {"resumes": 0} if meant else {}
             return bool(self._ours(claim).update(lease_until=now, resume_at=resume_at, **count))
 
