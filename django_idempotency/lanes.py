@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -44,6 +44,8 @@ class Wanted:
     """The first digit of the answer's status."""
 
     def states(self) -> tuple[str, ...]:
+        if "\0" in self.namespace + self.scope:
+            return ()  # What no column takes, no record has.
         states = (State.COMPLETED.value,) if self.status else (*UNDER_WAY, *ANSWERED)
         return tuple(state for state in states if self.state in ("", state))
 
@@ -76,8 +78,10 @@ class Position:
         try:
             written, lane, pk = text.split("~")
             at = datetime.fromisoformat(written)
-            plausible = timezone.is_aware(at) == settings.USE_TZ and EARLIEST <= at.year <= LATEST
-            return cls(at, int(lane), UUID(pk)) if plausible else None
+            if timezone.is_aware(at) != settings.USE_TZ or not EARLIEST <= at.year <= LATEST:
+                return None
+            # In UTC: no database takes every distance from it that Python does.
+            return cls(at.astimezone(UTC) if settings.USE_TZ else at, int(lane), UUID(pk))
         except ValueError:
             return None
 

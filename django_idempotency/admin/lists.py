@@ -153,7 +153,8 @@ class RequestList(ChangeList):
     def _hits(self) -> bool:
         """Whether the search is for a key or an id: then these are the page; scope and namespace narrow it."""
         chosen = {name: self.filter_params[name][-1] for name in ("scope", "namespace") if name in self.filter_params}
-        hits = found(self.root_queryset.filter(**chosen), self.query, limit=self.list_per_page)
+        records = self.root_queryset.none() if "\0" in "".join(chosen.values()) else self.root_queryset.filter(**chosen)
+        hits = found(records, self.query, limit=self.list_per_page)
         self.page = Page(records=hits[: self.list_per_page], counted=len(hits), until=None, newer=None, older=None)
         return bool(hits)
 

@@ -109,6 +109,8 @@ def assign(incident_id: int, *, to: Actor | None, seen: str, actor: Actor, using
     `seen` is the name of whoever saw to it so far, as it was shown. Of two who take it at once, one is told. Raises Moved.
     """
     incidents, row = _incident(incident_id, using)
+    if "\0" in seen:
+        raise Moved  # Nobody's name has one, and no database takes it.
     name, user = (to.name, to.id) if to else ("", "")
     with one_transaction(incidents.db):
         _hit(incidents.filter(pk=incident_id, assignee=seen).update(assignee=name, assignee_id=user))

@@ -1,0 +1,36 @@
+"""What no page of ours has written, and no address or form must answer with an error of the server's for."""
+
+import pytest
+from django.urls import reverse
+
+from tests.desk.conftest import VIEW
+from tests.desk.situations import HOUR, answered, incident
+from tests.resolution.people import events
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RECORD = "admin:django_idempotency_idempotencyrecord"
+INCIDENT = "admin:django_idempotency_idempotencyincident"
+
+
+class TestLists:
+    @pytest.mark.parametrize("zone", ["+20:00", "-23:59", "+15:59:59.999999"])
+    @pytest.mark.parametrize("way", ["older", "newer"])
+    def test_a_position_may_be_of_any_zone(self, staff_client, way, zone):
+        answered(HOUR)
+        position = f"2026-01-01T00:00:00{zone}~0~00000000-0000-0000-0000-000000000000"
+        assert staff_client(*VIEW).get(reverse(f"{RECORD}_changelist"), {way: position}).status_code == 200
+
+    @pytest.mark.parametrize("asked", [{"scope": "a\0"}, {"namespace": "\0"}, {"scope": "\0", "q": "key-1"}])
+    def test_nothing_has_a_name_with_a_nul(self, staff_client, asked):
+        answered(HOUR)
+        client = staff_client(*VIEW, "export")
+        assert client.get(reverse(f"{RECORD}_changelist"), asked).context["cl"].result_list == []
+        export = reverse(f"{RECORD}_export", query=asked)
+        assert client.post(export, {"format": "json"}).getvalue() == b'{"requests": [\n], "more": false}\n'
+
+    def test_nor_does_anybody_see_to_an_incident_under_one(self, staff_client):
+        found = incident(answered(HOUR), "failed")
+        page = reverse(f"{INCIDENT}_assign", args=[found.pk])
+        assert staff_client(*VIEW, "resolve").post(page, {"seen": "bob\0"}).status_code == 409
+        assert events() == []
