@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
+from django.db.models import BigIntegerField
 from django.http import Http404, HttpRequest, HttpResponse
 
 from .. import audit, bulk
@@ -90,17 +91,20 @@ def chosen(model_admin: DeskAdmin[Any], request: HttpRequest, ids: list[str]) ->
 
 
 def _reads(field: Any, text: str) -> bool:
+    """Whether this is an id as our pages write it, and its column could hold it."""
     try:
-        field.to_python(text)
+        found = field.to_python(text)
+        field.run_validators(found)
     except Exception:  # noqa: BLE001 - Django's fields disagree in what they raise
         return False
-    return True
+    return str(found) == text
 
 
 def as_seen(rows: list[str]) -> dict[str, int]:
     """By id, as what it was shown: of values like id:number."""
     pairs = (row.rpartition(":") for row in rows)
-    return {name: int(number) for name, _colon, number in pairs if number.isdecimal() and len(number) < 20}
+    read = {name: int(number) for name, _colon, number in pairs if number.isdecimal() and len(number) < 20}
+    return {name: number for name, number in read.items() if number <= BigIntegerField.MAX_BIGINT}
 
 
 def _totals(fit: Sequence[bulk.Planned]) -> list[str]:

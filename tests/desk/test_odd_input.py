@@ -3,9 +3,11 @@
 import pytest
 from django.urls import reverse
 
+from django_idempotency.models import IdempotencyBulk
 from tests.desk.conftest import VIEW
 from tests.desk.situations import HOUR, answered, incident
 from tests.resolution.people import events
+from tests.support.records import stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,3 +36,23 @@ class TestLists:
         page = reverse(f"{INCIDENT}_assign", args=[found.pk])
         assert staff_client(*VIEW, "resolve").post(page, {"seen": "bob\0"}).status_code == 409
         assert events() == []
+
+
+class TestBulk:
+    @pytest.mark.parametrize(
+        "row", ["{id}:9999999999999999999", "{upper}:1", "{hex}:1", f"{'9' * 30}:1", "x:1", " {id}:1", "{id}:-1"]
+    )
+    def test_a_row_that_no_preview_has_written_is_none(self, staff_client, row):
+        one = stored("processing")
+        written = row.format(id=one.pk, upper=str(one.pk).upper(), hex=one.pk.hex)
+        given = {"act": "release", "about": "record", "row": [written], "reason": "x"}
+        shown = staff_client(*VIEW, "release").post(reverse("admin:django_idempotency_idempotencybulk_begin"), given)
+        assert "Choose one at least" in shown.content.decode()
+        assert not IdempotencyBulk.objects.exists()
+
+    @pytest.mark.parametrize("rows", [["{id}:1", "0{id}:1"], [f"{'9' * 30}:1", "{id}:1"]])
+    def test_nor_is_an_incident_done_twice(self, staff_client, rows):
+        found = incident(answered(HOUR), "failed")
+        given = {"act": "close", "about": "incident", "row": [row.format(id=found.pk) for row in rows], "reason": "x"}
+        staff_client(*VIEW, "resolve").post(reverse("admin:django_idempotency_idempotencybulk_begin"), given)
+        assert [row.incident_id for row in IdempotencyBulk.objects.get().rows.all()] == [found.pk]
