@@ -23,8 +23,9 @@ SHOW_ANSWER = "show-answer"
 
 def _as_json(text: str) -> None:
     try:
-        json.loads(text)
-    except ValueError:
+        # NaN is JSON to Python alone; what is too deep, or a number too long, is to nobody here.
+        json.dumps(json.loads(text), allow_nan=False)
+    except (ValueError, RecursionError):
         raise ValidationError(_("This is no JSON.")) from None
 
 
@@ -81,8 +82,15 @@ class Declined(Evidence):
 
 
 class Returned(Evidence):
-    result = forms.JSONField(label=_("What the call has returned, as JSON"), widget=forms.Textarea(attrs={"rows": 4}))
+    result = forms.CharField(
+        label=_("What the call has returned, as JSON"),
+        widget=forms.Textarea(attrs={"rows": 4}),
+        validators=[_as_json],
+    )
     field_order = ("seen", "result", "evidence")
+
+    def clean_result(self) -> Any:
+        return json.loads(self.cleaned_data["result"])
 
 
 class Happened(Evidence):

@@ -3,9 +3,9 @@
 import pytest
 from django.urls import reverse
 
-from django_idempotency.models import IdempotencyBulk
+from django_idempotency.models import IdempotencyBulk, IdempotencyStep
 from tests.desk.conftest import VIEW
-from tests.desk.situations import HOUR, answered, incident
+from tests.desk.situations import HOUR, answered, incident, operation
 from tests.resolution.people import events
 from tests.support.records import stored
 
@@ -13,6 +13,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 RECORD = "admin:django_idempotency_idempotencyrecord"
 INCIDENT = "admin:django_idempotency_idempotencyincident"
+
+
+def unknown():
+    return stored("unknown")
 
 
 class TestLists:
@@ -56,3 +60,23 @@ class TestBulk:
         given = {"act": "close", "about": "incident", "row": [row.format(id=found.pk) for row in rows], "reason": "x"}
         staff_client(*VIEW, "resolve").post(reverse("admin:django_idempotency_idempotencybulk_begin"), given)
         assert [row.incident_id for row in IdempotencyBulk.objects.get().rows.all()] == [found.pk]
+
+
+class TestJson:
+    @pytest.mark.parametrize("text", ["[" * 200_000, "1" * 5000, "NaN", '{"amount": 1e999}', "{"])
+    @pytest.mark.parametrize(
+        ("make", "act", "field"), [(operation, "returned", "result"), (unknown, "happened", "body")]
+    )
+    def test_what_is_none_is_refused_and_shown_again(self, staff_client, make, act, field, text):
+        record = make()
+        given = {"seen": record.token, "evidence": "x", "status": 201, "reference": "x", field: text}
+        shown = staff_client(*VIEW, "resolve").post(reverse(f"{RECORD}_act", args=[record.pk, act]), given)
+        assert shown.context["form"].errors == {field: ["This is no JSON."]}
+        assert events() == []
+
+    def test_a_call_may_have_returned_nothing(self, staff_client):
+        record = operation()
+        given = {"seen": record.token, "evidence": "x", "result": "null"}
+        done = staff_client(*VIEW, "resolve").post(reverse(f"{RECORD}_act", args=[record.pk, "returned"]), given)
+        assert done.status_code == 302
+        assert bytes(IdempotencyStep.objects.get(position=1).result) == b"null"
