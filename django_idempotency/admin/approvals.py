@@ -147,7 +147,8 @@ def _frozen(found: IdempotencyApproval) -> dict[str, Any]:
     """What it would be done with, for the page; and whether that is still what was asked for."""
     try:
         asked, intact = approvals.frozen(found)
-    except resolution.NotResolved as refusal:
+    except (ValueError, resolution.NotResolved) as refusal:
+        # Of an act that this release does not know, or changed in the database to what nobody could have asked for.
         return {"given": [], "unreadable": refusal}
     return {"given": [_shown(name, value) for name, value in asked.items() if value is not None], "intact": intact}
 

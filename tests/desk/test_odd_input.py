@@ -2,8 +2,9 @@
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
-from django_idempotency.models import IdempotencyBulk, IdempotencyStep
+from django_idempotency.models import IdempotencyApproval, IdempotencyBulk, IdempotencyStep
 from tests.desk.conftest import VIEW
 from tests.desk.situations import HOUR, answered, incident, operation
 from tests.resolution.people import events
@@ -80,3 +81,15 @@ class TestJson:
         done = staff_client(*VIEW, "resolve").post(reverse(f"{RECORD}_act", args=[record.pk, "returned"]), given)
         assert done.status_code == 302
         assert bytes(IdempotencyStep.objects.get(position=1).result) == b"null"
+
+
+@pytest.mark.parametrize("changed", [{"act": "gone"}, {"arguments": b"["}])
+def test_an_approval_that_nobody_could_have_asked_for_has_a_page_and_cannot_be_granted(staff_client, changed):
+    moment = timezone.now()
+    asked = {"act": "close", "arguments": b"{}", "digest": "x", "state": "requested", "incident_id": 7, **changed}
+    times = {"requested_at": moment, "expires_at": moment + HOUR}
+    found = IdempotencyApproval.objects.create(requester="bob", requester_id="-8", **asked, **times)
+    client, name = staff_client("view_idempotencyapproval", "approve"), "admin:django_idempotency_idempotencyapproval"
+    assert client.get(reverse(f"{name}_change", args=[found.pk])).context["may_approve"] is None
+    assert client.post(reverse(f"{name}_approve", args=[found.pk])).status_code == 409
+    assert not events()
