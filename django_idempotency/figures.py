@@ -120,6 +120,6 @@ def _money(amounts: Iterable[tuple[Decimal, str]]) -> Iterable[Money]:
     """By currency, the most frequent one first. The oldest amounts come first."""
     found: dict[str, list[Decimal]] = {}
     for amount, currency in amounts:
-        found.setdefault(currency, []).append(amount)
+        found.setdefault(currency.upper(), []).append(amount)
     for currency, many in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
         yield Money(currency=currency, oldest=many[0], largest=max(many))

@@ -96,12 +96,14 @@ def _fits(row: dict[str, Any], wanted: Wanted) -> bool:
 
 def _by_money(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = list(rows)
-    often = Counter(row["currency"] for row in rows if row["amount"] is not None)
+    often = Counter(row["currency"].upper() for row in rows if row["amount"] is not None)
 
     def place(row: dict[str, Any]) -> tuple[Any, ...]:
         amount = row["amount"]
         if amount is None:
             return (1, 0, "", 0, row["first_seen"], row["id"])
-        return (0, -often[row["currency"]], row["currency"], -amount, row["first_seen"], row["id"])
+        # Clients write it as they like, as the rules for approvals let them.
+        currency = row["currency"].upper()
+        return (0, -often[currency], currency, -amount, row["first_seen"], row["id"])
 
     return sorted(rows, key=place)

@@ -112,5 +112,6 @@ def _totals(fit: Sequence[bulk.Planned]) -> list[str]:
     sums: dict[str, Decimal] = {}
     for one in fit:
         if one.found.amount is not None:
-            sums[one.found.currency] = sums.get(one.found.currency, Decimal(0)) + one.found.amount
+            currency = one.found.currency.upper()
+            sums[currency] = sums.get(currency, Decimal(0)) + one.found.amount
     return [money(sums[currency], currency) for currency in sorted(sums)]

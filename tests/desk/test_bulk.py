@@ -73,7 +73,7 @@ def on_call(staff_client):
 
 class TestPreview:
     def test_it_says_what_would_be_done_with_the_money_and_why_the_rest_is_refused(self, on_call):
-        fit = [dead(), dead("7.50"), dead("100", "USD")]
+        fit = [dead(), dead("7.50", "eur"), dead("100", "USD")]
         answered = stored("completed")
         shown = on_call.post(reverse(LIST), chosen(*fit, answered)).content.decode()
         assert "3 can be done now." in shown

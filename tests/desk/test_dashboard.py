@@ -112,6 +112,11 @@ class TestTiles:
         assert found["Open incidents", "Unknown outcomes"] == ("1", "oldest: 30\xa0minutes")
         assert found["Open incidents", "Failures"] == ("0",)
 
+    def test_however_a_client_writes_a_currency_it_is_the_same(self, page):
+        for hours, amount, currency in ((2, 5, "EUR"), (1, 700, "eur")):
+            incident("failed", age=hours * HOUR, amount=Decimal(amount), currency=currency)
+        assert "oldest 5.00 EUR, largest 700.00 EUR" in tiles(page())["Open incidents", "Failures"]
+
     def test_of_many_currencies_the_most_frequent_are_named(self, page):
         for currency in ("AAA", "BBB", "CCC", "DDD", "EEE", "EEE"):
             incident("failed", amount=Decimal(1), currency=currency)
@@ -124,7 +129,7 @@ class TestTiles:
             ("1250", "JPY", "1,250 JPY"),
             ("1.5", "KWD", "1.500 KWD"),
             ("0.125", "EUR", "0.125 EUR"),
-            ("3", "eur", "3.00 eur"),
+            ("3", "eur", "3.00 EUR"),
         ],
     )
     def test_an_amount_has_the_decimals_of_its_currency_and_loses_none(self, page, amount, currency, said):

@@ -65,6 +65,16 @@ class TestOrder:
         seen("large", 7)
         assert keys(staff.get(INBOX)) == ["large", "small", "yen"]
 
+    def test_however_a_client_writes_a_currency_it_is_the_same(self, staff):
+        for key, amount, currency in (
+            ("small", 5, "EUR"),
+            ("yen", 9000, "JPY"),
+            ("large", 700, "eur"),
+            ("mid", 7, "EUR"),
+        ):
+            seen(key, amount, currency)
+        assert keys(staff.get(INBOX)) == ["large", "mid", "small", "yen"]
+
     def test_what_has_no_amount_comes_last(self, staff):
         seen("none", age=9 * HOUR)
         seen("nil", 0)

@@ -50,7 +50,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "the largest amount is first",
-        (in_inbox('row["currency"], -amount, row["first_seen"]', 'row["currency"], 0, row["first_seen"]'),),
+        (in_inbox('currency, -amount, row["first_seen"]', 'currency, 0, row["first_seen"]'),),
         (INBOX,),
     ),
     OnSQLite(
@@ -60,7 +60,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "amounts of different currencies are not compared",
-        (in_inbox('(0, -often[row["currency"]], row["currency"], -amount,', "(0, -amount,"),),
+        (in_inbox("(0, -often[currency], currency, -amount,", "(0, -amount,"),),
         (INBOX,),
     ),
     OnSQLite(
