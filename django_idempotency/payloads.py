@@ -100,7 +100,7 @@ def data_of(stored: bytes | memoryview | None, key_id: str, content_type: str = 
     masking = Masking(() if clear else _pointers())
     try:
         text = _text(bytes(stored), key_id) if stored is not None else ""
-        if content_type.startswith(FORM):
+        if _is_form(content_type):
             return _fields(text if clear else masking.query(text))
         data = _json(text, masking)
         return data if clear or data is None else masking.data(data)
@@ -162,11 +162,16 @@ def _json(text: str, masking: Masking) -> Any:
 
 def _plain(text: str, content_type: str, masking: Masking) -> str:
     """What is no JSON, masked. Raises _Unreadable where pointers say what to mask, and cannot be followed."""
-    if content_type.startswith(FORM):
+    if _is_form(content_type):
         return masking.query(text)
     if masking.paths and ("json" in content_type.lower() or text.lstrip()[:1] in ("{", "[")):
         raise _Unreadable(_("It is no JSON that can be read, so that it cannot be masked."))
     return masking.text(text)
+
+
+def _is_form(content_type: str) -> bool:
+    # However a client writes it, to Django it is one.
+    return content_type.strip().lower().startswith(FORM)
 
 
 def _fields(text: str) -> dict[str, Any]:

@@ -107,6 +107,17 @@ class TestMasking:
             record = answered(HOUR, request_body=sealed_body, request_key_id=under, body=sealed_body, body_key_id=under)
             assert "hers" not in content(record)
 
+    @pytest.mark.parametrize(
+        "written", ["application/x-www-form-urlencoded", " Application/X-WWW-Form-URLencoded; q=1"]
+    )
+    def test_nor_what_a_profile_masks_in_a_form_however_its_type_is_written(self, content, written):
+        with override_settings(IDEMPOTENCY={"default": {"ENCRYPTION_KEYS": KEYS[:1], "MASK": ["/note"]}}):
+            body, under = sealed(b"note=hers&amount=1", KEYS[:1])
+            of_type = json.dumps([["Content-Type", written]])
+            shown = content(answered(HOUR, request_headers=of_type, request_body=body, request_key_id=under))
+        assert "hers" not in shown
+        assert "amount=1" in shown
+
     def test_nor_secrets_in_headers_of_the_answer(self, content):
         stored_headers = [["Location", "/receipts?token=s3cret"], ["X-Api-Key", "s3cret"], ["X-Paid", "yes"]]
         shown = content(answered(HOUR, headers=json.dumps(stored_headers)))
