@@ -68,6 +68,8 @@ def approved(
     `token` is the operation's as it was shown to whoever decides; it is refused where it has been at work since. `using`
     is the database's alias. Raises NotResolved.
     """
+    if amount is not None and amount < 0:
+        raise ValueError("amount must not be negative.")
     said = {"reference": reference, "amount": amount, "currency": currency, "evidence": evidence, "token": token}
     with _parked(Act.APPROVED, record_id, said, actor=actor, using=using) as found:
         call = found.call()

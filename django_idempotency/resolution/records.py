@@ -89,7 +89,8 @@ def happened(
     `reference` names what was done, such as the payment's id; `evidence` is how that is known. `token` is the record's as
     it was shown to whoever decides. Raises NotResolved, and ValueError for an answer that is none.
     """
-    json.loads(body)
+    # Not what Python alone takes for JSON: its clients could not read it.
+    json.dumps(json.loads(body), allow_nan=False)
     said = {"status": status, "body": body, "reference": reference, "evidence": evidence, "token": token}
     with unknown(Act.HAPPENED, record_id, said, actor=actor, using=using) as held:
         if held.row["operation"]:

@@ -1,13 +1,15 @@
 """What no page of ours has written, and no address or form must answer with an error of the server's for."""
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
 
+from django_idempotency import resolution
 from django_idempotency.models import IdempotencyApproval, IdempotencyBulk, IdempotencyStep
 from tests.desk.conftest import VIEW
 from tests.desk.situations import HOUR, answered, incident, operation
-from tests.resolution.people import events
+from tests.resolution.people import ADA, events
 from tests.support.records import stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,3 +95,22 @@ def test_an_approval_that_nobody_could_have_asked_for_has_a_page_and_cannot_be_g
     assert client.get(reverse(f"{name}_change", args=[found.pk])).context["may_approve"] is None
     assert client.post(reverse(f"{name}_approve", args=[found.pk])).status_code == 409
     assert not events()
+
+
+class TestCommands:
+    @pytest.mark.parametrize(("make", "option"), [(operation, "returned"), (unknown, "happened")])
+    def test_what_is_json_to_python_alone_is_refused(self, make, option):
+        record = make()
+        said = {"returned": ["--returned", "NaN"], "happened": ["--happened", "201", "--body", "[Infinity]"]}[option]
+        with pytest.raises(CommandError, match="must be JSON"):
+            call_command("idempotency_resolve", str(record.pk), *said, "--evidence", "x", "--by", "ada")
+        assert events() == []
+
+    def test_nor_does_the_act_take_it(self):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            resolution.happened(unknown().pk, status=201, body="NaN", reference="x", evidence="x", actor=ADA)
+
+    def test_no_gateway_has_approved_less_than_nothing(self):
+        with pytest.raises(ValueError, match="must not be negative"):
+            resolution.approved(operation().pk, reference="x", amount=-5, currency="EUR", evidence="x", actor=ADA)
+        assert events() == []

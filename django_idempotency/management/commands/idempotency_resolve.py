@@ -90,8 +90,8 @@ def given(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 def as_json(text: str) -> str:
     try:
-        json.loads(text)
-    except ValueError:
+        json.dumps(json.loads(text), allow_nan=False)
+    except (ValueError, RecursionError):
         raise argparse.ArgumentTypeError("must be JSON") from None
     return text
 
