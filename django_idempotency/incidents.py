@@ -149,12 +149,12 @@ def heal(*, database: str | None = None, limit: int = 1000, seconds: float = 20)
 def forgotten(alias: str) -> Any:
     """
     Those that nobody needs any more: healed, or without the record they are about, and last seen so long ago that every
-    profile has forgotten a key of that time. A record of unknown outcome stays, and so does its incident.
+    profile has forgotten a key of that time. A record of unknown outcome stays, perhaps in Redis, and so does its incident.
     """
     kept = max(policy.retention + policy.tombstone for policy in map(get_policy, profiles()))
     records = IdempotencyRecord._base_manager.using(alias).filter(pk=OuterRef("record_id"))
     old = IdempotencyIncident._base_manager.using(alias).filter(last_seen__lte=timezone.now() - kept)
-    return old.filter(Q(healed_at__isnull=False) | ~Exists(records))
+    return old.filter(Q(healed_at__isnull=False) | (~Q(kind=Kind.UNKNOWN) & ~Exists(records)))
 
 
 def purged(alias: str, batch_size: int) -> Iterator[int]:

@@ -246,6 +246,14 @@ class TestPurge:
         assert purge() == Purged()
         assert IdempotencyIncident.objects.count() == 2
 
+    def test_an_open_unknown_outcome_stays_though_its_record_is_in_redis(self):
+        elsewhere = stored("unknown")
+        IdempotencyRecord.objects.all().delete()
+        self.incident(elsewhere, age=5 * HOUR, kind="unknown")
+        assert purge() == Purged()
+        IdempotencyIncident.objects.update(healed_at=timezone.now())
+        assert purge() == Purged(incidents=1)
+
     def test_one_that_happens_again_meanwhile_stays(self, monkeypatch):
         here = completed(expired=-5 * HOUR, forgotten=-6 * HOUR)
         self.incident(here, age=5 * HOUR, healed_at=timezone.now())
