@@ -168,6 +168,20 @@ def spoil():
     yield from connected(spoil_the_transaction)
 
 
+class TestWithoutAutocommit:
+    @pytest.mark.parametrize(("end", "status"), [("paid", 201), ("invalid", 400)])
+    def test_nobody_hears_of_the_end_and_the_client_gets_its_answer(self, heard, end, status):
+        transaction.set_autocommit(False)
+        try:
+            assert post(end=end).status_code == status
+            transaction.commit()
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
+        assert names(heard) == ["claimed"]
+        assert Payment.objects.count() == (status == 201)
+
+
 class TestReceiversThatRaise:
     def test_they_break_no_payment_and_no_replay(self, broken):
         first, again = post(), post()

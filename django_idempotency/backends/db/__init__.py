@@ -70,7 +70,9 @@ class DatabaseBackend(BaseBackend):
         return _leases(self.alias, self.replays)
 
     def on_commit(self, call: Callable[[], object]) -> None:
-        transaction.on_commit(call, using=self.alias, robust=True)
+        # Without autocommit, Django tells nobody of a commit and refuses the call: then nothing is ever certain.
+        with suppress(transaction.TransactionManagementError):
+            transaction.on_commit(call, using=self.alias, robust=True)
 
     def observe(self, send: Callable[[], list[tuple[Any, Any]]]) -> None:
         if not connections[self.alias].in_atomic_block:
