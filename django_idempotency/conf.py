@@ -24,6 +24,9 @@ Validator = Callable[[Any], str | None]
 
 DEFAULT = "default"
 
+LONGEST = timedelta(days=36_525)
+"""What is added to the time of an answer must come out as a time again: later than the year 9999 none can be read."""
+
 
 def _of(kind: type, name: str, *, none: bool = False) -> Validator:
     def validate(value: Any) -> str | None:
@@ -34,11 +37,12 @@ def _of(kind: type, name: str, *, none: bool = False) -> Validator:
 
 
 def _duration(value: Any) -> str | None:
-    return None if isinstance(value, timedelta) and value >= timedelta(0) else "must be a timedelta, 0 or longer"
+    right = isinstance(value, timedelta) and timedelta(0) <= value <= LONGEST
+    return None if right else "must be a timedelta from 0 to 100 years"
 
 
 def _retention(value: Any) -> str | None:
-    return None if isinstance(value, timedelta) and value > timedelta(0) else "must be a timedelta longer than 0"
+    return "must be a timedelta longer than 0, of 100 years at most" if not value else _duration(value)
 
 
 def _at_least_one(value: Any) -> str | None:
@@ -55,8 +59,8 @@ def _names(value: Any) -> str | None:
 
 
 def _lease(value: Any) -> str | None:
-    right = isinstance(value, timedelta) and value >= timedelta(seconds=1)
-    return None if right else "must be a timedelta of a second or longer"
+    right = isinstance(value, timedelta) and timedelta(seconds=1) <= value <= LONGEST
+    return None if right else "must be a timedelta from a second to 100 years"
 
 
 def _pointers(value: Any) -> str | None:

@@ -79,6 +79,11 @@ WRONG = [
     *[("COUNT_REQUESTS", value) for value in (1, "yes")],
     *[("BULK_IN_CELERY", value) for value in (1, None)],
     ("RETENTION", timedelta(0)),
+    *[
+        (name, value)
+        for name in ("RETENTION", "TOMBSTONE", "LEASE", "WAIT", "JOIN_TIMEOUT")
+        for value in (timedelta(days=36_526), timedelta.max)
+    ],
     *[("LEASE", value) for value in (60, None, timedelta(seconds=0.5))],
     *[(name, 1) for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "FINGERPRINT", "PRINCIPAL")],
     *[(name, "tests.test_conf.HOUR") for name in ("SCOPE", "KEEP", "AUTHORIZE", "ERROR_RESPONSE", "FINGERPRINT")],
