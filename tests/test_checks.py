@@ -23,6 +23,7 @@ from django_idempotency.operations import definitions
 from tests.settings import HAVE_DRF
 
 MEMORY = "django_idempotency.backends.MemoryBackend"
+BERLIN = {"USE_TZ": False, "TIME_ZONE": "Europe/Berlin"}
 WITHOUT_USERS = [name for name in settings.MIDDLEWARE if "AuthenticationMiddleware" not in name]
 
 
@@ -123,6 +124,14 @@ CASES = {
     ],
     "W003": [({"vendor": "sqlite"}, {"vendor": "postgresql"})],
     "W004": [({"databases": {"TEST": {"MIRROR": "default"}}}, {"databases": {"TEST": {"MIRROR": None}}})],
+    "W007": [
+        ({"vendor": "mysql", **BERLIN}, {"vendor": "mysql", **BERLIN, "USE_TZ": True}),
+        ({"vendor": "sqlite", **BERLIN}, {"vendor": "postgresql", **BERLIN}),
+        (
+            {"vendor": "mysql", "databases": {"TIME_ZONE": "Europe/Berlin"}},
+            {"vendor": "mysql", "databases": {"TIME_ZONE": "Asia/Kolkata"}},
+        ),
+    ],
     "W005": [(routes(idempotent(pay_later)), routes(idempotent(rerun=True)(pay_later)))],
 }
 FLAT = [(number, *case) for number, cases in CASES.items() for case in cases]

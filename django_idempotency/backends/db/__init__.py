@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
@@ -110,7 +113,7 @@ class DatabaseBackend(BaseBackend):
             hint = f"Known are {', '.join(sorted(connections.settings))}."
             fault = f"IDEMPOTENCY[{policy.profile!r}]['DATABASE'] names no database: {alias!r}."
             return [Error(fault, hint=hint, id="django_idempotency.E006")]
-        found = (_check_vendor, _check_isolation, _check_replica)
+        found = (_check_vendor, _check_isolation, _check_replica, _check_zone)
         return [*check_cache(policy), *(message for check in found for message in check(policy, alias))]
 
 
@@ -159,5 +162,23 @@ def _check_replica(policy: Policy, alias: str) -> list[CheckMessage]:
             f"IDEMPOTENCY[{policy.profile!r}] keeps its records in {alias!r}, which is a replica of another database.",
             hint="Records must be read where they are written. Name the primary in DATABASE.",
             id="django_idempotency.W004",
+        )
+    ]
+
+
+def _check_zone(policy: Policy, alias: str) -> list[CheckMessage]:
+    """PostgreSQL stores moments. The others store what a clock in the database's time zone shows."""
+    name = (connections.settings[alias].get("TIME_ZONE") or "UTC") if settings.USE_TZ else settings.TIME_ZONE
+    offsets = {datetime(2026, month, 1, tzinfo=ZoneInfo(name)).utcoffset() for month in (1, 7)}
+    if len(offsets) == 1 or connections[alias].vendor == "postgresql":
+        return []
+    return [
+        Warning(
+            f"IDEMPOTENCY[{policy.profile!r}] keeps its records in {alias!r}, whose times follow the clocks of {name}.",
+            hint=(
+                "When those are set forward, leases end an hour early: coroutine views and durable operations that run then "
+                "are taken for dead. Set USE_TZ = True, and no TIME_ZONE for this database."
+            ),
+            id="django_idempotency.W007",
         )
     ]
