@@ -100,7 +100,9 @@ def actor_of(request: HttpRequest) -> Actor:
     """The user who is logged in, at the address that the request came from."""
     user: Any = request.user
     address = str(request.META.get("REMOTE_ADDR") or "")
-    return Actor(name=user.get_username(), id=str(user.pk), address=address[: LONGEST["address"]])
+    # A model of the project's own may allow for longer names than these are, or for none.
+    name = (user.get_username() or str(user.pk))[: LONGEST["name"]]
+    return Actor(name=name, id=str(user.pk), address=address[: LONGEST["address"]])
 
 
 def at_command_line(name: str) -> Actor:

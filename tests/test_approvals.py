@@ -88,6 +88,14 @@ class TestRules:
             assert grants.needed(Act.RELEASE, row) is expected
             assert grants.needed(Act.CLOSE, row) is False
 
+    @pytest.mark.parametrize(("amount", "expected"), [(None, False), (1, True), (99_999_999, True)])
+    def test_money_that_whoever_acts_has_named_is_not_what_the_client_has_asked_for(
+        self, amount: int | None, expected: bool
+    ) -> None:
+        row = {"namespace": "default", "amount": Decimal(480), "currency": "EUR"}
+        with rules(approved={"EUR": 1000}):
+            assert grants.needed(Act.APPROVED, row, {"amount": amount, "currency": None}) is expected
+
     def test_the_rules_are_those_of_the_namespace_and_of_none_the_default_ones(self) -> None:
         always = {"APPROVALS": {"release": None}}
         found = {"amount": None, "currency": ""}

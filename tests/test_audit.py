@@ -108,6 +108,12 @@ class TestEvents:
         assert (event.actor, event.actor_id, event.address) == ("grace", str(pk), "192.0.2.9")
         assert faults() == []
 
+    @pytest.mark.parametrize(("name", "kept"), [("x" * 254, "x" * 200), ("", "7")])
+    def test_a_user_without_a_name_or_with_a_longer_one_acts_all_the_same(self, name: str, kept: str) -> None:
+        request = RequestFactory().get("/")
+        request.user = User(pk=7, username=name)
+        assert actor_of(request).name == kept
+
     def test_at_a_command_line_the_account_of_the_system_is_recorded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(audit.getpass, "getuser", lambda: "deploy")
         assert at_command_line("ada") == Actor(name="ada", address="command line, deploy")

@@ -58,6 +58,11 @@ def hold(other, record):
 
 
 class TestPurge:
+    def test_it_comes_to_its_end_where_times_have_no_zones(self, settings):
+        settings.USE_TZ = False
+        tombstone(forgotten=HOUR)
+        assert purge() == Purged(deleted=1)
+
     def test_an_expired_answer_shrinks_to_a_tombstone(self):
         before = completed(expired=HOUR, forgotten=-HOUR)
         assert purge() == Purged(shrunk=1, deleted=0)

@@ -48,7 +48,7 @@ class Account:
         """Raises NeedsApproval and NotGranted."""
         if self.asked.actor.approval is not None:
             redeem(self.asked, self.alias)
-        elif needed(self.asked.act, self.row):
+        elif needed(self.asked.act, self.row, self.asked.arguments):
             raise NeedsApproval(self.asked, self.row, self.alias)
 
 

@@ -63,7 +63,7 @@ def done(asked: Asked, row: Row, using: str) -> Iterator[dict[str, Any]]:
         # Only now: nobody is asked to approve what would be refused, and what was changed here is undone.
         if asked.actor.approval is not None:
             redeem(asked, using)
-        elif needed(asked.act, row):
+        elif needed(asked.act, row, asked.arguments):
             raise NeedsApproval(asked, row, using)
         before = {name: row[name] for name in SEEN if name in row}
         ids = {"record_id": asked.record_id or row.get("record_id"), "incident_id": asked.incident_id}

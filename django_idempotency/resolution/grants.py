@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
@@ -26,16 +27,23 @@ def policies_of(namespace: str) -> list[Policy]:
     return [policy for policy in found if policy.namespace == namespace] or [get_policy()]
 
 
-def needed(act: Act, row: Mapping[str, Any]) -> bool:
-    """Whether an act on this record or incident needs a second person; of unknown money, it does where any amount does."""
-    return any(_exceeds(policy.approvals, act, row) for policy in policies_of(row["namespace"]))
+def needed(act: Act, row: Mapping[str, Any], arguments: Mapping[str, Any] | None = None) -> bool:
+    """
+    Whether an act on this record or incident needs a second person; of unknown money, it does where any amount does.
+
+    So it does of money that whoever acts has named: it is not what the client has asked for.
+    """
+    named = arguments is not None and arguments.get("amount") is not None
+    amount = None if named else row["amount"]
+    rules = [policy.approvals for policy in policies_of(row["namespace"])]
+    return any(_exceeds(rule, act, amount, row["currency"]) for rule in rules)
 
 
-def _exceeds(rules: Mapping[str, Any], act: Act, row: Mapping[str, Any]) -> bool:
+def _exceeds(rules: Mapping[str, Any], act: Act, amount: Decimal | None, currency: str) -> bool:
     if act.value not in rules:
         return False
-    limits = {currency.upper(): limit for currency, limit in (rules[act.value] or {}).items()}
-    limit, amount = limits.get(row["currency"].upper()), row["amount"]
+    limits = {name.upper(): limit for name, limit in (rules[act.value] or {}).items()}
+    limit = limits.get(currency.upper())
     return limit is None or amount is None or abs(amount) > limit
 
 

@@ -12,12 +12,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_idempotency import OutcomeUnknown, Respond, RetryLater
-from django_idempotency.maintenance import purge, recover
+from django_idempotency.maintenance import Purged, purge, recover
 from django_idempotency.models import IdempotencyRecord
+from django_idempotency.models.records import never
 from django_idempotency.operations import recovery
 from django_idempotency.operations.definitions import REGISTRY, find
 from django_idempotency.operations.recovery import RESUMES, Resumed, resume
 from django_idempotency.operations.runs import LONGEST_PAUSE, SHORTEST_PAUSE, pause_after
+from django_idempotency.timelines import timeline, told
 from tests.operations.tills import (
     GATEWAY,
     HOUR,
@@ -183,6 +185,22 @@ class TestPuttingOff:
             deployed(function).run(key="k", amount=5)
         lapse()
         assert resume() == Resumed()
+
+    def test_nor_where_times_have_no_zones(self, settings: Any) -> None:
+        def function(op: Any, *, amount: int) -> Any:
+            raise PermissionDenied
+
+        settings.USE_TZ = False
+        with pytest.raises(PermissionDenied):
+            deployed(function).run(key="k", amount=5)
+        found = record()
+        assert found.resume_at == never()
+        assert "only its client can send it again" in told(found)
+        assert not any("Upkeep" in entry.what for entry in timeline(found))
+        assert resume() == Resumed()
+        long_ago = timezone.now() - timedelta(days=4)
+        IdempotencyRecord.objects.update(claimed_at=long_ago, lease_until=long_ago)
+        assert purge() == Purged(shrunk=1)
 
 
 class TestReleases:
