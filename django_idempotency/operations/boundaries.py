@@ -26,6 +26,14 @@ WRITE = (
     "twice or never. Return what is to be written, and write it in the next phase."
 )
 
+PHASE_IN_TRANSACTION = (
+    "op.phase() was called inside a database transaction: rolled back, it would undo the phase after it had been gone on "
+    "from, and until it ends, the operation's own signs of life wait for it. Each phase is a transaction of its own."
+)
+CALL_IN_TRANSACTION = (
+    "op.remote() was called inside a database transaction, which would be open for as long as the other system takes, and "
+    "whose rollback would not undo the call. End the transaction first; what belongs to it is a phase of its own."
+)
 TOO_LONG = (
     "A remote call's timeout must be shorter than the LEASE of {lease:g} s, not {timeout:g} s: somebody else would take the "
     "operation up while the call is under way."

@@ -22,7 +22,7 @@ from ..core.journal import Kind, Step, may_be_sent, refuse_change, refuse_end
 from ..exceptions import OutcomeUnknown, StoreUnavailable
 from ..heartbeats import Heart
 from .answers import Respond, as_json
-from .boundaries import no_writes, refuse_limits, refuse_secrets
+from .boundaries import CALL_IN_TRANSACTION, PHASE_IN_TRANSACTION, no_writes, refuse_limits, refuse_secrets
 from .store import Answer, Lost, Operations, Progress
 
 TIMEOUT = 20.0
@@ -32,10 +32,6 @@ NESTED = "A step was begun inside another one. Begin it after that, in the opera
 INSTEAD = (
     "The phase {undone} raised an exception and was undone, and {name} was begun instead. When the operation is resumed, "
     "nothing would tell which way it went. Let the phase return what decides, instead of raising it."
-)
-IN_TRANSACTION = (
-    "op.remote() was called inside a database transaction, which would be open for as long as the other system takes, and "
-    "whose rollback would not undo the call. End the transaction first; what belongs to it is a phase of its own."
 )
 
 
@@ -169,6 +165,7 @@ class Steps:
             self._busy = False
 
     def _phase(self, function: Callable[..., Any], given: dict[str, Any]) -> Any:
+        refuse_transaction(PHASE_IN_TRANSACTION)
         refuse_secrets(name_of(function), given)
         asked = as_json(given, "What a phase is given")
         if self._messages:
@@ -198,7 +195,7 @@ class Steps:
             outbox.put(self._store.alias, self._messages)
 
     def _remote(self, call: _Call, key_ttl: timedelta | None, given: dict[str, Any]) -> Any:
-        refuse_transaction(IN_TRANSACTION)
+        refuse_transaction(CALL_IN_TRANSACTION)
         name = name_of(call.function)
         refuse_secrets(name, given)
         step = Step(

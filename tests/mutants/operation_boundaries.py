@@ -48,9 +48,15 @@ SIXTH = [
     ),
     OnSQLite(
         "no call in a transaction",
-        (in_steps("        refuse_transaction(IN_TRANSACTION)\n", ""),),
+        (in_steps("        refuse_transaction(CALL_IN_TRANSACTION)\n", ""),),
         (BOUNDARIES,),
         only="not_sent",
+    ),
+    OnSQLite(
+        "no phase in a transaction",
+        (in_steps("        refuse_transaction(PHASE_IN_TRANSACTION)\n", ""),),
+        (BOUNDARIES,),
+        only="nothing_is_built_on_it",
     ),
     OnSQLite(
         "transactions on every database count",

@@ -70,6 +70,19 @@ def test_a_remote_call_inside_a_transaction_is_refused_and_not_sent(alias: str) 
     assert (GATEWAY.calls, journal()) == ([], [])
 
 
+@pytest.mark.parametrize("alias", ["default", "other"])
+def test_a_phase_inside_a_transaction_is_refused_and_nothing_is_built_on_it(alias: str) -> None:
+    def function(op: Any, *, amount: int) -> Any:
+        with suppress(KeyError), transaction.atomic(using=alias):
+            op.phase(reserve, amount=amount)
+            raise KeyError  # undoes the phase
+        return Respond(201, op.remote(GATEWAY.charge, amount=amount))
+
+    with pytest.raises(ImproperlyConfigured, match="Each phase is a transaction of its own"):
+        deployed(function).run(key="k", amount=5)
+    assert (GATEWAY.calls, journal(), record().state) == ([], [], "processing")
+
+
 class TestInATestCase(TestCase):
     """Django's own transaction round a test is none of the project's."""
 
