@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.engine import Snapshot
+from ..core.policies import Policy
 from ..encryption import answer_body, sealed
 
 CONTENT_TYPE = (("Content-Type", "application/json"),)
@@ -40,13 +41,14 @@ def as_json(value: Any, what: str) -> str:
         raise TypeError(f"{what} must be JSON, to be the same when the operation is resumed: {exc}.") from exc
 
 
-def snapshot(answer: Respond, keys: Any) -> Snapshot:
+# They take the policy, which does not show its keys: error reports show the variables of every frame.
+def snapshot(answer: Respond, policy: Policy) -> Snapshot:
     """The answer as the record keeps it."""
     body = json.dumps(answer.data, allow_nan=False).encode()
-    return Snapshot(answer.status, CONTENT_TYPE, *sealed(body, keys))
+    return Snapshot(answer.status, CONTENT_TYPE, *sealed(body, policy.encryption_keys))
 
 
-def answered(kept: Snapshot, keys: Any) -> Respond:
+def answered(kept: Snapshot, policy: Policy) -> Respond:
     """The answer that a record has kept. Raises StoreUnavailable where it cannot be read."""
-    body = answer_body(kept.body, kept.key_id, keys)
+    body = answer_body(kept.body, kept.key_id, policy.encryption_keys)
     return Respond(kept.status, None if body is None else json.loads(body))

@@ -55,7 +55,7 @@ def run(defined: DurableOperation, key: str, scope: str, given: dict[str, Any]) 
     policy, backend = resolved(defined)
     outcome = _outcome(defined, policy, backend, _of_key(defined, policy, given, key=key, scope=scope))
     if isinstance(outcome, Ran | Replay):
-        return answered(outcome.snapshot, policy.encryption_keys)
+        return answered(outcome.snapshot, policy)
     raise outcome.error if isinstance(outcome, Refused) else AssertionError(outcome)
 
 

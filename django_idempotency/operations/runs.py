@@ -141,7 +141,7 @@ class Runner:
         given = self._given(progress)
         with op.heart.beating():
             answer = self._called(op, given)
-        kept = snapshot(answer, self.policy.encryption_keys)
+        kept = snapshot(answer, self.policy)
         if self.store.complete(claim, kept, op.end()):
             return Ran(claim, kept)
         return self._overtaken(claim)

@@ -34,12 +34,13 @@ def write(alias: str, messages: Sequence[Message]) -> None:
     connection = connections[alias]
     if not connection.in_atomic_block and connection.get_autocommit():
         raise TransactionManagementError(OUTSIDE.format(alias=alias))
-    keys, moment = sealing_keys(), now(alias)
-    in_database(alias).bulk_create([_row(message, keys, moment) for message in messages])
+    moment = now(alias)
+    in_database(alias).bulk_create([_row(message, moment) for message in messages])
 
 
-def _row(message: Message, keys: Sequence[str], moment: Any) -> IdempotencyMessage:
-    payload, key_id = sealed(json.dumps([message.args, message.kwargs]).encode(), keys)
+def _row(message: Message, moment: Any) -> IdempotencyMessage:
+    # No variable has the keys: error reports show those of every frame.
+    payload, key_id = sealed(json.dumps([message.args, message.kwargs]).encode(), sealing_keys())
     return IdempotencyMessage(
         id=message.id,
         target=message.target,

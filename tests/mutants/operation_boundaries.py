@@ -299,7 +299,7 @@ INPUT = [
     ),
     OnSQLite(
         "an operation's answer is encrypted",
-        (in_answers("*sealed(body, keys))", "*sealed(body, ()))"),),
+        (in_answers("*sealed(body, policy.encryption_keys))", "*sealed(body, ()))"),),
         (INPUTS,),
         only="TestEncryption",
     ),

@@ -184,7 +184,7 @@ THIRD = [
             in_runs(
                 "        except (RetryLater, OutcomeUnknown, StoreUnavailable) as exc:",
                 "        except OutcomeUnknown:\n"
-                '            kept = snapshot(Respond(402, "declined"), self.policy.encryption_keys)\n'
+                '            kept = snapshot(Respond(402, "declined"), self.policy)\n'
                 "            self.store.complete(claim, kept, None)\n"
                 "            return Ran(claim, kept)\n"
                 "        except (RetryLater, StoreUnavailable) as exc:",

@@ -35,7 +35,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "messages are encrypted",
-        (in_rows(".encode(), keys)", ".encode(), ())"),),
+        (in_rows(".encode(), sealing_keys())", ".encode(), ())"),),
         (MESSAGES,),
         only="is_encrypted",
     ),

@@ -11,8 +11,10 @@ from django.test import RequestFactory, override_settings
 
 from django_idempotency import Respond, RetryLater, operation
 from django_idempotency.backends import MemoryBackend
+from django_idempotency.exceptions import StoreUnavailable
 from django_idempotency.models import IdempotencyRecord, IdempotencyStep
 from tests.operations.tills import GATEWAY, deployed, interrupted, pay, record
+from tests.support.frames import shown_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -114,10 +116,11 @@ class TestKept:
 
 class TestEncryption:
     @pytest.fixture(autouse=True)
-    def _keys(self) -> Any:
+    def key(self) -> Any:
         fernet = pytest.importorskip("cryptography.fernet", reason="without cryptography")
-        with override_settings(IDEMPOTENCY={"default": {"ENCRYPTION_KEYS": [fernet.Fernet.generate_key().decode()]}}):
-            yield
+        key = fernet.Fernet.generate_key().decode()
+        with override_settings(IDEMPOTENCY={"default": {"ENCRYPTION_KEYS": [key]}}):
+            yield key
 
     def tables(self) -> bytes:
         """Everything in the tables of the record and of its journal."""
@@ -143,6 +146,18 @@ class TestEncryption:
         found = self.tables()
         assert b"tests.secret" in found
         assert SECRET.encode() not in found
+
+    def test_an_answer_that_is_no_json_shows_no_key_to_error_trackers(self, key: str) -> None:
+        with pytest.raises(TypeError) as raised:
+            deployed(lambda op, amount: Respond(200, Decimal(1))).run(key="k", amount=5)
+        assert key not in shown_of(raised.value)
+
+    def test_nor_does_one_that_cannot_be_read(self, key: str) -> None:
+        assert pay.run(key="k", amount=5).status == 201
+        IdempotencyRecord.objects.update(body=b"changed")
+        with pytest.raises(StoreUnavailable) as raised:
+            pay.run(key="k", amount=5)
+        assert key not in shown_of(raised.value)
 
     def test_an_interrupted_one_goes_on_with_what_it_can_decrypt(self) -> None:
         interrupted()

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django_idempotency import enqueue_on_commit, outbox
 from django_idempotency.models import IdempotencyMessage
 from tests.outbox.senders import SEND, Broker, Task, enqueued, row
+from tests.support.frames import shown_of
 
 OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
 
@@ -133,3 +134,10 @@ class TestEncryption:
             assert drain().sent == 1
             enqueued("open")
             assert rekey() == Rekeyed()
+
+    def test_one_that_cannot_be_written_shows_no_key_to_error_trackers(self):
+        message = outbox.message(SEND, [], {})
+        with override_settings(IDEMPOTENCY={"default": {"ENCRYPTION_KEYS": [NEW]}}):
+            with pytest.raises(IntegrityError) as raised, transaction.atomic():
+                outbox.put("default", [message, message])
+            assert NEW not in shown_of(raised.value)
