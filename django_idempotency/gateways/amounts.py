@@ -45,7 +45,7 @@ class Units:
         """The integer that the API takes for it."""
         if money.currency in self.refused:
             raise ValueError(f"How this gateway counts {money.currency} is not settled, so it is not charged.")
-        written = _exactly(_shifted(money.amount, self._more(money.currency)), money)
+        written = _shifted(money.amount, self._more(money.currency), money)
         if written % self.multiples.get(money.currency, 1):
             raise ValueError(f"This gateway takes {money} only as a multiple of {self.multiples[money.currency]}.")
         return written
@@ -54,7 +54,7 @@ class Units:
         """The minor units of ISO 4217 that the API's integer stands for."""
         if type(value) is not int or currency in self.refused:
             raise ValueError(f"{value!r} is not an amount in minor units.")
-        return _exactly(_shifted(value, -self._more(currency)), f"{value} {currency}")
+        return _shifted(value, -self._more(currency), f"{value} {currency}")
 
     def read_decimal(self, value: object, currency: str) -> int:
         """What "10.99" stands for."""
@@ -64,7 +64,9 @@ class Units:
             raise ValueError(f"{value!r} is not an amount.") from exc
         if not major.is_finite():
             raise ValueError(f"{value!r} is not an amount.")
-        return _exactly(major.scaleb(DECIMALS[currency]), f"{value} {currency}")
+        sign, digits, exponent = major.as_tuple()
+        units = int("".join(map(str, digits))) * (-1 if sign else 1)
+        return _shifted(units, int(exponent) + DECIMALS[currency], f"{value} {currency}")
 
     def _more(self, currency: str) -> int:
         return self.decimals.get(currency, DECIMALS[currency]) - DECIMALS[currency]
@@ -73,11 +75,12 @@ class Units:
 ISO = Units(decimals={}, multiples={})
 
 
-def _shifted(amount: int, places: int) -> Decimal:
-    return Decimal(amount).scaleb(places)
-
-
-def _exactly(amount: Decimal, shown: object) -> int:
-    if amount != amount.to_integral_value():
+def _shifted(amount: int, places: int, shown: object) -> int:
+    """So many decimal places to the left. In integers: a Decimal is rounded to the project's own precision."""
+    scale: int = 10 ** abs(places)
+    if places >= 0:
+        return amount * scale
+    shifted, rest = divmod(amount, scale)
+    if rest:
         raise ValueError(f"{shown} has decimals that this gateway or the currency does not have.")
-    return int(amount)
+    return shifted

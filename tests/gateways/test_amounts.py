@@ -1,5 +1,7 @@
 """Minor units, as ISO 4217 counts them and as gateways do."""
 
+from decimal import localcontext
+
 import pytest
 
 from django_idempotency.currencies import DECIMALS
@@ -74,6 +76,14 @@ class TestWriting:
     def test_nothing_is_rounded(self, units, amount, currency):
         with pytest.raises(ValueError, match=r"only as a multiple|not settled|does not have"):
             units.write(money(amount, currency))
+
+    @pytest.mark.parametrize("precision", [6, 28])
+    def test_nor_by_the_project_s_own_precision(self, precision):
+        amount = 10**precision + 1
+        with localcontext(prec=precision):
+            assert [stripe.UNITS.write(money(amount, "EUR")), ISO.read(amount, "EUR")] == [amount, amount]
+            assert adyen.UNITS.write(money(amount, "CLP")) == 100 * amount
+            assert ISO.read_decimal(f"{amount}.01", "EUR") == 100 * amount + 1
 
     @pytest.mark.parametrize("value", [None, "500", 5.0, True, []])
     def test_what_is_no_integer_is_no_amount(self, value):

@@ -67,7 +67,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "nothing is rounded",
-        (in_amounts("if amount != amount.to_integral_value():", "if False:"),),
+        (in_amounts("    if rest:\n", "    if False:\n"),),
         (AMOUNTS,),
     ),
     OnSQLite(
