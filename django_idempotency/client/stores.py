@@ -9,8 +9,10 @@ from datetime import datetime
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router, transaction
+from django.utils import timezone
 
 OPEN_TRANSACTION = (
     "A request with an intent was about to be sent inside a database transaction: rolled back, it would take the memory of "
@@ -73,10 +75,20 @@ class DatabaseIntents(IntentStore):
 
         using = router.db_for_write(IdempotencyIntent)
         columns = {name: getattr(intent, name) for name in Intent.__slots__ if name != "id"}
+        columns["first_sent_at"] = _as_stored(intent.first_sent_at)
         _refuse_open_transaction(using)
         row, new = IdempotencyIntent._default_manager.using(using).get_or_create(id=intent.id, defaults=columns)
         stored = {name: getattr(row, name) for name in columns} | {"fingerprint": bytes(row.fingerprint)}
-        return Intent(id=row.id, **stored), new
+        return Intent(id=row.id, **{**stored, "first_sent_at": _aware(row.first_sent_at)}), new
+
+
+def _as_stored(moment: datetime) -> datetime:
+    return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
+
+
+def _aware(stored: datetime) -> datetime:
+    """Of an hour that a change of the clocks has twice, the earlier: a key is rather forgotten than sent too late."""
+    return timezone.make_aware(stored, timezone.get_default_timezone()) if timezone.is_naive(stored) else stored
 
 
 def _refuse_open_transaction(using: str) -> None:

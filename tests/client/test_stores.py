@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections, transaction
-from django.test import TestCase
+from django.test import TestCase, override_settings
 
 from django_idempotency.client import DatabaseIntents, Intent, MemoryIntents, Server
 from django_idempotency.models import IdempotencyIntent
@@ -41,6 +41,12 @@ def test_the_first_statement_is_kept(store):
     later = replace(first, fingerprint=b"\x01other", first_sent_at=datetime(2026, 11, 22, tzinfo=UTC))
     assert store.remember(first) == (first, True)
     assert store.remember(later) == (first, False)
+
+
+@override_settings(USE_TZ=False)
+def test_in_a_project_without_time_zones_too(store):
+    first = stated()
+    assert [store.remember(first), store.remember(first)] == [(first, True), (first, False)]
 
 
 def test_intents_do_not_meet(store):
