@@ -86,7 +86,7 @@ class Answer:
             return float(value)
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0
         return max(0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
 
@@ -105,7 +105,7 @@ class Answer:
             return {}
         try:
             document = self.readable.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return document if isinstance(document, dict) else {}
 

@@ -309,7 +309,9 @@ class TestTime:
         shop.post()
         assert shop.clock.pauses == [7.5, 17 - 7.5 + 1]
 
-    @pytest.mark.parametrize("value", ["soon", "-1", "9" * 400, "Sat, 21 Nov 2020 12:00:00 GMT"])
+    @pytest.mark.parametrize(
+        "value", ["soon", "-1", "9" * 400, "Sat, 21 Nov 2020 12:00:00 GMT", "1 Jan 2026 0:0 +" + "9" * 20]
+    )
     def test_a_retry_after_that_says_nothing(self, serve, shop_of, value):
         server = serve(Stripe())
         server.faults.append(Given(503, headers={"Retry-After": value}))
