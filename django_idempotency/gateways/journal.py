@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from ..exceptions import OutcomeUnknown, RetryLater
 from .protocols import Gateway
 from .results import Failed, Result, Unknown
+
+logger = logging.getLogger("django_idempotency")
 
 PAUSE = 30
 """Seconds until an operation tries again what a gateway has not looked at."""
@@ -54,7 +57,9 @@ def _journal(result: Result | None) -> dict[str, Any] | None:
         case Unknown():
             raise OutcomeUnknown(_shown(result))
         case Failed(retryable=True):
-            raise RetryLater(PAUSE, _shown(result))
+            # Its reason is for logs and staff; the client is shown what a RetryLater says.
+            logger.warning("A gateway did nothing about a call, which is tried again: %s", _shown(result))
+            raise RetryLater(PAUSE)
     return result.as_json()
 
 

@@ -45,10 +45,12 @@ class TestJournaled:
     def test_a_look_up_that_finds_nothing_returns_none(self, journaled):
         assert journaled.find(idempotency_key="k", **MONEY) is None
 
-    def test_what_did_nothing_is_tried_again_later(self, fake, journaled):
+    def test_what_did_nothing_is_tried_again_later_and_its_reason_is_not_for_the_client(self, fake, journaled, caplog):
         fake.close()
-        with pytest.raises(RetryLater, match="no connection"):
+        with pytest.raises(RetryLater, match="goes on later") as raised:
             journaled.charge(idempotency_key="k", **MONEY)
+        assert "no connection" not in raised.value.detail
+        assert "no connection" in caplog.text
 
     def test_what_was_refused_for_good_is_a_result(self, journaled):
         refund = journaled.refund(idempotency_key="k", reference="ch_0", **MONEY)

@@ -196,7 +196,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "what did nothing has no place in a journal",
-        (in_journal("raise RetryLater(PAUSE, _shown(result))", "return result.as_json()"),),
+        (in_journal("raise RetryLater(PAUSE)", "return result.as_json()"),),
         (JOURNAL,),
     ),
     OnSQLite(
