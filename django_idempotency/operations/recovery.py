@@ -100,7 +100,8 @@ def _resumed(records: Records, row: dict[str, Any]) -> str:
     """What became of one: a name of Resumed's, or nothing where somebody else was faster."""
     try:
         runner = _runner(row, records.db)
-    except ImproperlyConfigured:
+    except (ImproperlyConfigured, ImportError):
+        # ImportError: a setting names what this release does not have.
         logger.exception("Operation %s cannot go on under these settings.", row["id"])
         return _misconfigured(records, row)
     claim = _taken_up(records, row, runner.policy)

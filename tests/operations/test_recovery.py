@@ -227,11 +227,14 @@ class TestReleases:
         assert found is not None
         assert found.name == name
 
+    @pytest.mark.parametrize(
+        "fault", [ImproperlyConfigured("no profile 'payments'"), ImportError("no module 'payments'")]
+    )
     def test_one_under_faulty_settings_is_counted_told_and_left_to_a_person_in_the_end(
-        self, monkeypatch: pytest.MonkeyPatch
+        self, monkeypatch: pytest.MonkeyPatch, fault: Exception
     ) -> None:
         def faulty(row: Any, alias: str) -> Any:
-            raise ImproperlyConfigured("IDEMPOTENCY has no profile 'payments'")
+            raise fault
 
         interrupted()
         with monkeypatch.context() as patched:
