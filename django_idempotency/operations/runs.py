@@ -177,8 +177,9 @@ class Runner:
         return verdict if isinstance(verdict, Replay | Refused) else Refused(InFlight())
 
     def _parked(self, claim: Claim, why: str) -> Outcome:
+        if not self.store.park(claim, why):
+            return self._overtaken(claim)
         logger.error("Operation %s waits for a person: %s.", claim.operation.id, why)
-        self.store.park(claim, why)
         return Refused(OutcomeUnknown(operation=claim.operation.id))
 
     def _postpone(

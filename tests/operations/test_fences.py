@@ -13,7 +13,19 @@ from django_idempotency.exceptions import InFlight
 from django_idempotency.models import IdempotencyRecord, IdempotencyStep
 from django_idempotency.operations.recovery import Resumed, resume
 from tests.bank.models import Payment
-from tests.operations.tills import GATEWAY, Died, booked, deployed, doubtful, incidents, journal, lapse, pay, record
+from tests.operations.tills import (
+    GATEWAY,
+    Died,
+    booked,
+    deployed,
+    doubtful,
+    incidents,
+    interrupted,
+    journal,
+    lapse,
+    pay,
+    record,
+)
 from tests.support.threads import elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,9 +118,19 @@ class TestZombies:
             raise doubtful()
 
         GATEWAY.key_ttl, GATEWAY.after = None, overtake
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(InFlight):
             deployed(lambda op, amount: op.remote(GATEWAY.charge, amount=amount)).run(key="k", amount=5)
         assert (record().state, incidents()) == ("processing", [])
+
+    def test_what_the_other_has_answered_is_not_said_to_wait_for_a_person(self) -> None:
+        def overtake(op: Any, *, amount: int) -> Any:
+            deployed(pay.function)
+            overtaken()
+            return Respond(200)
+
+        interrupted()
+        assert deployed(overtake).run(key="k", amount=5) == PAID
+        assert incidents() == []
 
     def test_what_a_person_has_settled_stays(self) -> None:
         def settle() -> None:
