@@ -209,5 +209,6 @@ def _form(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             yield from _form(inner, f"{name}[{number}]")
-    else:
+    elif value is not None:
+        # None is what the call leaves out: a form has no null, and Stripe takes the text "None" for a description.
         yield name, str(value).lower() if isinstance(value, bool) else str(value)

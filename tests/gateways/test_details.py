@@ -76,7 +76,8 @@ class TestStripe:
                 currency="EUR",
                 payment_method_types=["card", "link"],
                 automatic_payment_methods={"enabled": False},
-                metadata={"idempotency_key": "mine", "order": 17},
+                metadata={"idempotency_key": "mine", "order": 17, "coupon": None},
+                description=None,
                 confirm=False,
             )
             assert server.requests[0]["body"] == {
