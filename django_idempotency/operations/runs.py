@@ -159,9 +159,11 @@ class Runner:
     def _called(self, op: Steps, given: dict[str, Any]) -> Respond:
         try:
             answer = self.function(op, **given)
-        finally:
-            # What has ended the operation counts, even where the function has caught it.
+        except Exception:
+            # What has ended the operation counts, even where the function has caught it. Not so of what ends the process.
             op.refuse_ended()
+            raise
+        op.refuse_ended()
         if isinstance(answer, RetryLater):
             raise answer
         if not isinstance(answer, Respond):

@@ -124,7 +124,9 @@ SIXTH = [
     OnSQLite(
         "what a call has raised ends the run",
         (
-            in_runs("            op.refuse_ended()\n", "            pass\n"),
+            in_runs(
+                "            op.refuse_ended()\n            raise\n        op.refuse_ended()\n", "            raise\n"
+            ),
             in_steps("        self.refuse_ended()\n        refuse_end(", "        refuse_end("),
         ),
         (STEPS,),

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django_idempotency import OutcomeUnknown, Respond, RetryLater, operation
 from django_idempotency.exceptions import InFlight, KeyInvalid, KeyReused
 from django_idempotency.models import IdempotencyRecord, IdempotencyStep
 from tests.bank.models import Payment
-from tests.operations.tills import GATEWAY, book, booked, deployed, incidents, journal, pay, record, reserve
+from tests.operations.tills import GATEWAY, book, booked, deployed, doubtful, incidents, journal, pay, record, reserve
 from tests.support.threads import elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -207,6 +208,16 @@ class TestSwallowing:
         with pytest.raises(TimeoutError):
             run(using=deployed(function))
         assert (record().state, record().status) == ("processing", None)
+
+    def test_what_ends_the_process_is_not_swallowed_for_it(self) -> None:
+        def function(op: Any, *, amount: int) -> Any:
+            with suppress(OutcomeUnknown):
+                op.remote(GATEWAY.charge, amount=amount)
+            raise SystemExit
+
+        GATEWAY.before = doubtful()
+        with pytest.raises(SystemExit):
+            deployed(function).run(key="k", amount=5)
 
     def test_nothing_is_begun_after_what_ended_the_run(self) -> None:
         def function(op: Any, *, amount: int) -> Any:
