@@ -75,10 +75,14 @@ class OutcomeUnknown(IdempotencyError):
 
     code = "outcome-unknown"
 
-    def __init__(self, detail: str | None = None, *, operation: UUID | None = None) -> None:
+    def __init__(
+        self, detail: str | None = None, *, operation: UUID | None = None, key_forgotten: bool = False
+    ) -> None:
         super().__init__(detail)
         self.operation = operation
         """The id of the record that waits; None while a remote call says that it does not know."""
+        self.key_forgotten = key_forgotten
+        """True where a remote call says that its key will not keep a second one from taking effect."""
 
 
 class KeyExpired(IdempotencyError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -9,11 +10,13 @@ from urllib.parse import quote
 
 from .amounts import Money, Units
 from .answers import Kinds, Told, judged, only
-from .results import ActionRequired, Approved, Cancelled, Declined, NoMoneyMoved, Pending, Result
+from .results import ActionRequired, Approved, Cancelled, Declined, NoMoneyMoved, Pending, Result, Unknown
 from .sending import Answer, Client, Wire, found, refused, told
 
 # checkout.com/docs/resources/calculating-the-amount: the Chilean peso has two decimals there, which have to be zeros.
 UNITS = Units(decimals={"CLP": 2}, multiples=dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 10))
+
+CONFLICT = 409
 
 PAYMENT: Kinds = {
     "Authorized": Approved,
@@ -102,4 +105,8 @@ def _error(answer: Answer) -> Result:
     body = answer.body or {}
     if answer.status in range(400, 500) and body.get("response_code"):
         return Declined(reference=body.get("id"), reason=body["response_code"])
-    return refused(answer, ", ".join(body.get("error_codes") or []) or body.get("error_type"))
+    result = refused(answer, ", ".join(body.get("error_codes") or []) or body.get("error_type"))
+    # checkout.com/docs/payments/manage-payments/retry-a-payment: only a 2xx is kept under the key, all else is run anew.
+    # A conflict is with a request under the same key, which may end with a 2xx.
+    ended = isinstance(result, Unknown) and answer.status != CONFLICT
+    return replace(result, key_forgotten=True) if ended else result

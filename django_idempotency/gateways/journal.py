@@ -55,7 +55,7 @@ def _journal(result: Result | None) -> dict[str, Any] | None:
         case None:
             return None
         case Unknown():
-            raise OutcomeUnknown(_shown(result))
+            raise OutcomeUnknown(_shown(result), key_forgotten=result.key_forgotten)
         case Failed(retryable=True):
             # Its reason is for logs and staff; the client is shown what a RetryLater says.
             logger.warning("A gateway did nothing about a call, which is tried again: %s", _shown(result))

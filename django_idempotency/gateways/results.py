@@ -114,6 +114,9 @@ class Unknown(Result):
 
     status = "unknown"
 
+    key_forgotten: bool = False
+    """True: the gateway has kept nothing under the key, so the call must not be sent again under it either."""
+
 
 KINDS: dict[str, Callable[..., Result]] = {
     kind.status: kind

@@ -250,6 +250,8 @@ class Steps:
             with self.heart.limited(call.timeout), no_writes():
                 result = call.function(idempotency_key=step.gateway_key, **json.loads(step.input))
         except OutcomeUnknown as exc:
+            if exc.key_forgotten:
+                step = self._store.dishonour(self._claim, step)
             if call.lookup is None and step.key_ttl is None:
                 # There is nobody to ask, and no way to send it again.
                 raise Unsettled(unsettled(step)) from exc

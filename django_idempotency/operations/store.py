@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db import transaction
-from django.db.models import DateTimeField, Value
+from django.db.models import DateTimeField, QuerySet, Value
 
 from .. import incidents
 from ..backends.db.dialects import Records
@@ -143,16 +143,23 @@ class Operations:
 
         self._own(write)
 
+    def dishonour(self, claim: Claim, step: Step) -> Step:
+        """Write down that a call's key does not keep a second one from taking effect. Raises Lost."""
+
+        def write() -> None:
+            self._renew(claim)
+            self._stored(claim, step).update(key_ttl=None)
+
+        self._own(write)
+        return replace(step, key_ttl=None)
+
     def finish(self, claim: Claim, step: Step) -> None:
         """Write down what a call has brought. Raises Lost."""
         result, key_id = self._sealed(step.result)
 
         def write() -> None:
             self._renew(claim)
-            row = IdempotencyStep._base_manager.using(self.alias).filter(
-                record_id=claim.operation.id, position=step.position
-            )
-            row.update(result=result, result_key_id=key_id, finished_at=self._now())
+            self._stored(claim, step).update(result=result, result_key_id=key_id, finished_at=self._now())
 
         self._own(write)
 
@@ -200,6 +207,10 @@ class Operations:
     def _told(self, incident: incidents.Incident | None, change: Callable[[], bool]) -> bool:
         with available():
             return incidents.together(self.alias, incident, change)
+
+    def _stored(self, claim: Claim, step: Step) -> QuerySet[IdempotencyStep]:
+        steps = IdempotencyStep._base_manager.using(self.alias)
+        return steps.filter(record_id=claim.operation.id, position=step.position)
 
     def _ours(self, claim: Claim) -> Records:
         fence = {"claim": claim.number, "token": claim.attempt, "state": State.PROCESSING.value}

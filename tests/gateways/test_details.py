@@ -3,6 +3,7 @@
 import pytest
 
 from django_idempotency.gateways import Approved, Failed, Unknown
+from django_idempotency.gateways.checkout import Checkout
 from django_idempotency.gateways.paypal import PayPal
 from django_idempotency.gateways.square import Square
 from django_idempotency.gateways.stripe import Stripe
@@ -109,3 +110,14 @@ def test_square_looks_in_the_default_location_where_none_is_given(client):
         square = Square(access_token="token", base_url=server.url, timeout=2, client=client)
         assert square.find(idempotency_key="k", amount=1, currency="EUR") is None
         assert "location_id" not in server.requests[0]["query"]
+
+
+class TestCheckout:
+    @pytest.mark.parametrize(
+        ("status", "forgotten"), [(500, True), (503, True), (402, True), (409, False), (200, False)]
+    )
+    def test_only_what_it_answered_2xx_is_kept_under_a_key(self, client, status, forgotten):
+        with RecordedServer([(status, {}, b"[]")]) as server:
+            checkout = Checkout(secret_key="s", base_url=server.url, timeout=2, client=client)
+            result = checkout.charge(idempotency_key="k", amount=1000, currency="EUR")
+        assert (type(result), result.key_forgotten) == (Unknown, forgotten)

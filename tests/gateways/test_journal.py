@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from django_idempotency.exceptions import OutcomeUnknown, RetryLater
-from django_idempotency.gateways import Journaled
+from django_idempotency.gateways import Journaled, Unknown
 from django_idempotency.gateways.adyen import Adyen
 from django_idempotency.gateways.fake import Fault, Kind
 
@@ -51,6 +51,13 @@ class TestJournaled:
             journaled.charge(idempotency_key="k", **MONEY)
         assert "no connection" not in raised.value.detail
         assert "no connection" in caplog.text
+
+    @pytest.mark.parametrize("forgotten", [True, False])
+    def test_whether_a_key_protects_is_told_to_the_operation(self, gateway, monkeypatch, forgotten):
+        monkeypatch.setattr(gateway, "charge", lambda: Unknown(reason="HTTP 500", key_forgotten=forgotten))
+        with pytest.raises(OutcomeUnknown) as raised:
+            Journaled(gateway).charge()
+        assert raised.value.key_forgotten is forgotten
 
     def test_what_was_refused_for_good_is_a_result(self, journaled):
         refund = journaled.refund(idempotency_key="k", reference="ch_0", **MONEY)

@@ -140,6 +140,12 @@ SECOND = [
         only="no_keys or margin",
     ),
     OnSQLite(
+        "under a key that was forgotten nothing is sent again",
+        (in_steps("            if exc.key_forgotten:\n", "            if False:\n"),),
+        (RESUMING,),
+        only="nothing_was_kept",
+    ),
+    OnSQLite(
         "after key_ttl nothing is sent again",
         (in_journal("return now < step.requested_at + step.key_ttl - timeout - MARGIN", "return True"),),
         (RESUMING,),

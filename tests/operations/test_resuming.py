@@ -170,6 +170,20 @@ class TestLookups:
             run()
         assert GATEWAY.names == ["charge", "find"]
 
+    @pytest.mark.parametrize("charged", [False, True], ids=["not charged", "charged"])
+    def test_a_call_under_whose_key_nothing_was_kept_is_looked_up_and_never_sent_again(self, charged: bool) -> None:
+        """Whatever the gateway does, it may do it again under the same key."""
+        setattr(GATEWAY, "after" if charged else "before", OutcomeUnknown("HTTP 500", key_forgotten=True))
+        with pytest.raises(RetryLater):
+            run()
+        lapse()
+        if charged:
+            assert run() == PAID
+        else:
+            with pytest.raises(OutcomeUnknown):
+                run()
+        assert (record().state, GATEWAY.names) == ("completed" if charged else "unknown", ["charge", "find"])
+
     def test_what_is_found_after_the_key_is_forgotten_is_taken_all_the_same(self) -> None:
         interrupted()
         age(DAY * 9)
