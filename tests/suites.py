@@ -43,9 +43,9 @@ def jobs(arguments: list[str]) -> list[Job]:
     """What was asked for on each database; else all of the suite, in shares."""
     found = databases()
     shares = [arguments] if arguments else [["-m", share] for share in SHARES]
-    # What SQLite alone comes to is little, and its slow tests come to most of that.
+    # One share of each database: what SQLite alone comes to is little, and its slow tests come to most of that.
     all_of_them = [
-        Job(database, share, traced=database != "sqlite" or share[-1] == "slow")
+        Job(database, share, traced=bool(arguments) or (share[-1] == "slow") == (database == "sqlite"))
         for share in shares
         for database in found
     ]
