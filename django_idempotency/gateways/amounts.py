@@ -8,6 +8,8 @@ from decimal import Decimal, InvalidOperation
 
 from ..currencies import DECIMALS
 
+MOST_DIGITS = 40
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Money:
@@ -62,7 +64,8 @@ class Units:
             major = Decimal(value) if isinstance(value, str) else Decimal("NaN")
         except InvalidOperation as exc:
             raise ValueError(f"{value!r} is not an amount.") from exc
-        if not major.is_finite():
+        # The exponent, too: written out, "1e999999999" is a number of a gigabyte.
+        if not major.is_finite() or abs(major.adjusted()) > MOST_DIGITS:
             raise ValueError(f"{value!r} is not an amount.")
         sign, digits, exponent = major.as_tuple()
         units = int("".join(map(str, digits))) * (-1 if sign else 1)

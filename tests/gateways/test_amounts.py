@@ -109,7 +109,9 @@ class TestDecimals:
     def test_major_units_are_read(self, text, currency, amount):
         assert ISO.read_decimal(text, currency) == amount
 
-    @pytest.mark.parametrize("text", ["10.995", "NaN", "Infinity", "", "ten", None, 10, 10.99, "1,50"])
+    @pytest.mark.parametrize(
+        "text", ["10.995", "NaN", "Infinity", "1e999999999", "1e-999999999", "", "ten", None, 10, 10.99, "1,50"]
+    )
     def test_nothing_is_guessed(self, text):
         with pytest.raises(ValueError, match=r"not an amount|decimals"):
             ISO.read_decimal(text, "EUR")
