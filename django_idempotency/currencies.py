@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Context
+
+EXACT = Context(prec=40)
+"""For amounts: by a project's own precision they would be rounded, or refused."""
+
 NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
 TWO_DECIMALS = """
     AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC

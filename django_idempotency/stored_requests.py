@@ -20,6 +20,7 @@ from django.http import HttpRequest
 from .bodies import FORMS, is_json, media_type
 from .core.engine import RequestParts
 from .core.policies import Policy
+from .currencies import EXACT
 from .encryption import sealed
 from .masking import Masking, dumped, pointer_steps
 
@@ -223,7 +224,7 @@ def money(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise TypeError("an amount is a number")
     amount = Decimal(_harmless(str(value).removeprefix("\0")))
-    if not amount.is_finite() or abs(amount) >= LARGEST or amount != amount.quantize(SMALLEST):
+    if not amount.is_finite() or abs(amount) >= LARGEST or amount != amount.quantize(SMALLEST, context=EXACT):
         raise ValueError("an amount has 16 digits before the point and 4 after it")
     return amount
 

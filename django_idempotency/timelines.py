@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from .core.states import State
-from .currencies import DECIMALS
+from .currencies import DECIMALS, EXACT
 from .models import IdempotencyEvent, IdempotencyIncident, IdempotencyRecord
 from .models.records import never
 
@@ -105,7 +105,7 @@ def money(amount: Decimal | None, currency: str) -> str:
     """An amount as a person writes it; empty where there is none."""
     if amount is None:
         return ""
-    written = -int(amount.normalize().as_tuple().exponent)
+    written = -int(amount.normalize(EXACT).as_tuple().exponent)
     places = max(DECIMALS.get(currency.upper(), 2), written)
     return f"{number_format(amount, places, force_grouping=True)} {currency}".strip()
 

@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "suspicions": {"card_numbers"},
     "masking": {"card_numbers", "suspicions"},
     "encryption": {"exceptions"},
-    "stored_requests": {"bodies", "core", "encryption", "masking"},
+    "stored_requests": {"bodies", "core", "currencies", "encryption", "masking"},
     "floods": set(),
     "incidents": {"conf", "core", "floods", "models"},
     "replays": {"backends", "conf", "core", "encryption", "exceptions", "models"},

@@ -1,7 +1,7 @@
 """What is stored of a request: which headers, which bodies, how much of them, and the money."""
 
 import json
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -9,7 +9,7 @@ from django.db import connection
 from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 
-from django_idempotency import idempotent, stored_requests
+from django_idempotency import idempotent, stored_requests, timelines
 from django_idempotency.core.policies import Policy
 from django_idempotency.http import Exchange
 from django_idempotency.maintenance import purge
@@ -174,6 +174,13 @@ class TestMoney:
     )
     def test_an_amount_that_fits_is_found_and_any_other_is_none(self, body, amount):
         assert parts(body.encode(), amount="/amount").amount == amount
+
+    @pytest.mark.parametrize("precision", [6, 28])
+    def test_it_is_what_it_is_whatever_the_project_s_precision(self, precision):
+        with localcontext(prec=precision):
+            found = parts(b'{"amount": 1234567890123456.1234}', amount="/amount").amount
+            assert found == Decimal("1234567890123456.1234")
+            assert timelines.money(found, "EUR") == "1,234,567,890,123,456.1234 EUR"
 
     def test_pointers_lead_into_lists_and_forms(self):
         assert parts(b'{"items": [{"price": 7}]}', amount="/items/0/price").amount == 7
