@@ -108,5 +108,6 @@ def _error(answer: Answer) -> Result:
     result = refused(answer, ", ".join(body.get("error_codes") or []) or body.get("error_type"))
     # checkout.com/docs/payments/manage-payments/retry-a-payment: only a 2xx is kept under the key, all else is run anew.
     # A conflict is with a request under the same key, which may end with a 2xx.
-    ended = isinstance(result, Unknown) and answer.status != CONFLICT
-    return replace(result, key_forgotten=True) if ended else result
+    if isinstance(result, Unknown) and answer.status != CONFLICT:
+        return replace(result, key_forgotten=True)
+    return result
