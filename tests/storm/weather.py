@@ -100,11 +100,11 @@ class Storm:
             acts.append(self._recover)
         if isinstance(self.live.database, PostgresDatabase):
             acts.append(self._cut_a_connection)
-        enough = 0
+        enough, in_turn = 0, itertools.cycle(acts)
         while not self.over.wait(0.7):
             # Else, on a machine with much else to do, no worker would live until it serves.
             if self.served >= enough:
-                random.choice(acts)()
+                next(in_turn)()
                 enough = self.served + SERVED_BETWEEN
 
     def _kill_a_worker(self) -> None:
