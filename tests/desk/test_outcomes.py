@@ -95,7 +95,7 @@ class TestItsKey:
         TILL.breaks()
         said = seen_on(staff_client(*VIEW, "replay"), number, "run-refused")
         assert "nobody knows what became of it" in said
-        assert "free" not in said
+        assert "free again" not in said
         assert IdempotencyRecord.objects.get(state="unknown").method == "POST"
         assert last_event()["state"] == "unknown"
 

@@ -99,23 +99,24 @@ class TestMasking:
         assert "Größe M" not in content(operation())
 
     @pytest.mark.parametrize(
-        "body", [b'\xef\xbb\xbf{"note": "hers"}', b'{"note": "hers"', b'{"note": "hers"}' + b"[" * 9999]
+        "body",
+        [b'\xef\xbb\xbf{"note": "hers-alone"}', b'{"note": "hers-alone"', b'{"note": "hers-alone"}' + b"[" * 9999],
     )
     def test_nor_where_a_mark_or_what_cannot_be_parsed_would_hide_it(self, content, body):
         with override_settings(IDEMPOTENCY={"default": {"ENCRYPTION_KEYS": KEYS[:1], "MASK": ["/note"]}}):
             sealed_body, under = sealed(body, KEYS[:1])
             record = answered(HOUR, request_body=sealed_body, request_key_id=under, body=sealed_body, body_key_id=under)
-            assert "hers" not in content(record)
+            assert "hers-alone" not in content(record)
 
     @pytest.mark.parametrize(
         "written", ["application/x-www-form-urlencoded", " Application/X-WWW-Form-URLencoded; q=1"]
     )
     def test_nor_what_a_profile_masks_in_a_form_however_its_type_is_written(self, content, written):
         with override_settings(IDEMPOTENCY={"default": {"ENCRYPTION_KEYS": KEYS[:1], "MASK": ["/note"]}}):
-            body, under = sealed(b"note=hers&amount=1", KEYS[:1])
+            body, under = sealed(b"note=hers-alone&amount=1", KEYS[:1])
             of_type = json.dumps([["Content-Type", written]])
             shown = content(answered(HOUR, request_headers=of_type, request_body=body, request_key_id=under))
-        assert "hers" not in shown
+        assert "hers-alone" not in shown
         assert "amount=1" in shown
 
     def test_nor_secrets_in_headers_of_the_answer(self, content):

@@ -178,7 +178,7 @@ MUTANTS = [
     ),
     OnSQLite(
         "a second person",
-        (in_acts("elif needed(asked.act, row):", "elif False:"),),
+        (in_acts("elif needed(asked.act, row, asked.arguments):", "elif False:"),),
         (APPROVALS,),
         only="without_a_second_person",
     ),

@@ -191,7 +191,11 @@ MUTANTS = [
     ),
     OnSQLite(
         "an unknown outcome has no place in a journal",
-        (in_journal("raise OutcomeUnknown(_shown(result))", "return result.as_json()"),),
+        (
+            in_journal(
+                "raise OutcomeUnknown(_shown(result), key_forgotten=result.key_forgotten)", "return result.as_json()"
+            ),
+        ),
         (JOURNAL,),
     ),
     OnSQLite(

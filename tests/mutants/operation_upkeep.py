@@ -42,8 +42,8 @@ FOURTH = [
         "a result begins with its fence",
         (
             in_store(
-                "            self._renew(claim)\n            row =",
-                "            self.leases.extend(claim)\n            row =",
+                "            self._renew(claim)\n            self._stored(claim, step).update(result=",
+                "            self.leases.extend(claim)\n            self._stored(claim, step).update(result=",
             ),
         ),
         (FENCES,),

@@ -334,7 +334,11 @@ MUTANTS = [
     ),
     OnSQLite(
         "a replay that needs a second person",
-        (in_accounts("        elif needed(self.asked.act, self.row):\n", "        elif False:\n"),),
+        (
+            in_accounts(
+                "        elif needed(self.asked.act, self.row, self.asked.arguments):\n", "        elif False:\n"
+            ),
+        ),
         (APPROVALS,),
     ),
     OnSQLite(
