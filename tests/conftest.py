@@ -66,10 +66,9 @@ def incidents_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_runtest_setup() -> None:
     """Open again what Django closes to a test and, where its set-up or its end has failed, leaves closed to all others."""
     from django.db import connections
-    from django.test import TransactionTestCase
 
     for connection in connections.all(initialized_only=True):
-        for name, _ in TransactionTestCase._disallowed_connection_methods:
+        for name in ("connect", "temporary_connection", "cursor", "chunked_cursor"):
             while wrapped := getattr(getattr(connection, name), "wrapped", None):
                 setattr(connection, name, wrapped)
 
