@@ -47,9 +47,10 @@ def django_db_modify_db_settings() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def tables_are_emptied_by_delete() -> Iterator[None]:
+def postgresql_is_emptied_quickly() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         emptying.delete_instead_of_truncate(patch)
+        emptying.drop_by_force(patch)
         yield
 
 
