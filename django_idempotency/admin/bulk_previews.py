@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import BigIntegerField
@@ -29,14 +30,13 @@ def actions(names: Sequence[Act]) -> list[Callable[..., HttpResponse]]:
 
 
 def _action(act: Act) -> Callable[..., HttpResponse]:
+    @admin.action(description=PAGES[act].title, permissions=PAGES[act].permissions)
     def action(model_admin: DeskAdmin[Any], request: HttpRequest, queryset: Any) -> HttpResponse:
         # The rows that are ticked, and no others: the queryset may be of all that there are.
         ids = request.POST.getlist(ACTION_CHECKBOX_NAME)
         return preview(model_admin, request, act, ids)
 
     action.__name__ = f"bulk_{act.value.replace('-', '_')}"
-    action.short_description = PAGES[act].title  # type: ignore[attr-defined]
-    action.allowed_permissions = list(PAGES[act].permissions)  # type: ignore[attr-defined]
     return action
 
 

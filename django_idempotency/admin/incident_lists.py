@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.utils.formats import number_format
@@ -14,24 +12,17 @@ from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 
 from .. import inbox
-from ..conf import get_policy, profiles
 from ..inbox import Group, Wanted, groups
 from ..models import IdempotencyIncident
 from ..payloads import visible
 from ..timelines import lasted, money
+from .filters import ChosenFilter, Filter, NamespaceFilter
 
 SHOWN = 10
 """Of each kind, where all kinds are listed; of one kind it is a whole page."""
 
 
-class _Filter(SimpleListFilter):
-    """Read by IncidentList; a change list would filter the table."""
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset
-
-
-class KindFilter(_Filter):
+class KindFilter(Filter):
     title = _("kind")
     parameter_name = "kind"
 
@@ -39,7 +30,7 @@ class KindFilter(_Filter):
         return list(IdempotencyIncident.Kind.choices)
 
 
-class StateFilter(_Filter):
+class StateFilter(ChosenFilter):
     title = _("state")
     parameter_name = "state"
 
@@ -49,27 +40,13 @@ class StateFilter(_Filter):
     def value(self) -> str:
         return "closed" if super().value() == "closed" else "open"
 
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        """Without Django's own first choice: here, to choose nothing means open."""
-        yield from list(super().choices(changelist))[1:]
 
-
-class AssigneeFilter(_Filter):
+class AssigneeFilter(Filter):
     title = _("assignee")
     parameter_name = "assigned"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("me", _("me")), ("nobody", _("nobody"))]
-
-
-class NamespaceFilter(_Filter):
-    title = _("namespace")
-    parameter_name = "namespace"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        # Also one that no profile has any more.
-        known = {get_policy(name).namespace for name in profiles()} | {*request.GET.getlist("namespace")}
-        return [(name, name) for name in sorted(known) if name] if len(known) > 1 else []
 
 
 FILTERS = [KindFilter, StateFilter, AssigneeFilter, NamespaceFilter]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from ..conf import get_policy, profiles
 from ..core.states import State
 from ..lanes import Position, Wanted
 from ..listings import COUNTED, Page, found, listed
 from ..models import IdempotencyIncident
+from .filters import ChosenFilter, Filter, NamespaceFilter
 
 STATES = {
     State.PROCESSING.value: _("processing"),
@@ -36,14 +34,7 @@ PATIENCE = 2.0
 """Seconds for which it goes on looking, for somebody who has asked to look further back."""
 
 
-class _Filter(SimpleListFilter):
-    """Read by RequestList; a change list would filter the table."""
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset
-
-
-class StateFilter(_Filter):
+class StateFilter(Filter):
     title = _("state")
     parameter_name = "state"
 
@@ -51,7 +42,7 @@ class StateFilter(_Filter):
         return list(STATES.items())
 
 
-class WindowFilter(_Filter):
+class WindowFilter(ChosenFilter):
     title = _("time")
     parameter_name = "window"
 
@@ -62,22 +53,8 @@ class WindowFilter(_Filter):
         chosen = super().value() or ""
         return chosen if chosen in WINDOWS else USUAL
 
-    def choices(self, changelist: Any) -> Iterator[Any]:
-        """Without Django's own first choice: here, to choose nothing does not mean all."""
-        yield from list(super().choices(changelist))[1:]
 
-
-class NamespaceFilter(_Filter):
-    title = _("namespace")
-    parameter_name = "namespace"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        # Also one that no profile has any more.
-        known = {get_policy(name).namespace for name in profiles()} | {*request.GET.getlist("namespace")}
-        return [(name, name) for name in sorted(known) if name] if len(known) > 1 else []
-
-
-class StatusFilter(_Filter):
+class StatusFilter(Filter):
     title = _("status of the answer")
     parameter_name = "status"
 
@@ -85,7 +62,7 @@ class StatusFilter(_Filter):
         return [(digit, f"{digit}xx") for digit in "2345"]
 
 
-class ScopeFilter(_Filter):
+class ScopeFilter(Filter):
     """There while one is chosen: by a click on the scope of a request."""
 
     title = _("scope")

@@ -183,6 +183,12 @@ MUTANTS = [
         only="without_a_second_person",
     ),
     OnSQLite(
+        "a second person for money that is named",
+        (in_acts("needed(asked.act, row, asked.arguments)", "needed(asked.act, row)"),),
+        ("tests/resolution/test_operations.py",),
+        only="second_person_under_any_limit",
+    ),
+    OnSQLite(
         "a second person, above the amount",
         (in_grants("abs(amount) > limit", "False"),),
         (APPROVALS,),

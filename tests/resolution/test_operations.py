@@ -19,7 +19,7 @@ from django_idempotency.gateways import Approved, Declined
 from django_idempotency.models import IdempotencyIncident, IdempotencyRecord, IdempotencyStep
 from django_idempotency.operations.definitions import REGISTRY
 from django_idempotency.operations.recovery import RESUMES, Resumed, resume
-from django_idempotency.resolution import Actor, NotResolved, unknowns
+from django_idempotency.resolution import Actor, NeedsApproval, NotResolved, unknowns
 from django_idempotency.resolution.refusals import MOVED
 from django_idempotency.signals import resolved
 from tests.bank.models import Payment
@@ -204,6 +204,14 @@ class TestMoney:
             resolution.approved(record_id, reference="ch_7", **SAID)
         resolution.approved(record_id, reference="ch_7", amount=1250, currency="EUR", **SAID)
         assert json.loads(bytes(step().result))["amount"] == 1250
+
+    def test_what_has_to_be_said_needs_a_second_person_under_any_limit(self) -> None:
+        record_id = unknown(amount="12.50")
+        IdempotencyRecord.objects.update(amount="12.50", currency="EUR")
+        with override_settings(IDEMPOTENCY={"default": {"APPROVALS": {"approved": {"EUR": 1000}}}}):
+            with pytest.raises(NeedsApproval):
+                resolution.approved(record_id, reference="ch_7", amount=99_999_999, currency="EUR", **SAID)
+            resolution.declined(record_id, refusal="insufficient funds", **SAID)
 
 
 class TestRefusals:
